@@ -1,0 +1,145 @@
+"""Keys, a small genesis, signed transfers, and a chain that verifies what it applies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import pytest
+
+from timecoin import params
+from timecoin._core import ed25519
+from timecoin.errors import BlockError
+from timecoin.keys import Keypair
+from timecoin.ledger.blocks import Block, Delta, tx_root
+from timecoin.ledger.coins import Coins, coin_element
+from timecoin.ledger.genesis import Genesis, GenesisMasternode
+from timecoin.ledger.registry import pack_address
+from timecoin.ledger.state import BlockCheck, Ledger
+from timecoin.ledger.transactions import Output, Transaction, outpoint
+
+START_MS = 1_700_000_000_000
+COLLATERAL = 1000
+HOME = pack_address("127.0.0.1")
+
+
+@cache
+def key(number: int) -> Keypair:
+    return Keypair.from_seed(number.to_bytes(32, "big"))
+
+
+def owner(place: int) -> Keypair:
+    """The owner of the masternode that genesis names at `place`."""
+    return key(1000 + place)
+
+
+def operator(place: int) -> Keypair:
+    return key(2000 + place)
+
+
+@cache
+def make_genesis(masternodes: int = 3, allocations: int = 4, **values: Any) -> Genesis:
+    """Masternodes with owners and operators 0.., and allocations of 10_000 units to keys 0.. ."""
+    settings: dict[str, Any] = {"collateral": COLLATERAL, "subsidy": 50, "epoch_length": 10} | values
+    return Genesis(
+        name="test",
+        time_ms=START_MS,
+        masternodes=tuple(
+            GenesisMasternode(owner(place).public, operator(place).public, HOME, 9000 + place) for place in range(masternodes)
+        ),
+        allocations=tuple((key(number).public, 10_000) for number in range(allocations)),
+        **settings,
+    )
+
+
+def pay(chain_id: bytes, inputs: Sequence[tuple[bytes, Keypair]], outputs: Sequence[Output | tuple[int, Keypair]]) -> Transaction:
+    """A signed transfer. An output is an Output, or (value, receiver)."""
+    made = [item if isinstance(item, Output) else Output(item[0], item[1].public) for item in outputs]
+    tx = Transaction.create([point for point, _ in inputs], made)
+    return tx.signed(chain_id, [signer for _, signer in inputs])
+
+
+def registration(owner_key: Keypair, operator_key: Keypair, amount: int = COLLATERAL) -> Output:
+    return Output(amount, owner_key.public, params.OUTPUT_COLLATERAL, operator_key.public, HOME, 9999)
+
+
+def total(coins: Coins) -> int:
+    """The sum of all committed coins."""
+    return sum(output_value(encoding) for page in coins.pages() for encoding, _ in page)
+
+
+def output_value(coin_encoding: bytes) -> int:
+    return int.from_bytes(coin_encoding[37:45], "little")
+
+
+def stored_coins(ledger: Ledger) -> list[tuple[bytes, int]]:
+    return [coin for page in ledger.coins.pages() for coin in page]
+
+
+def elements(ledger: Ledger) -> set[bytes]:
+    return {coin_element(encoding, height) for encoding, height in stored_coins(ledger)}
+
+
+def verdicts(check: Any) -> bytes:
+    """The signature verdicts that a BlockCheck or SignatureBatch asks for."""
+    return ed25519.verify_many(check.keys, check.messages, check.signatures)
+
+
+def tamper(data: bytes, transactions: Sequence[Transaction] | None = None, *, keep_root: bool = False, **header: Any) -> bytes:
+    """The same block with other transactions or header fields. The Merkle root follows unless `keep_root`."""
+    block = Block.decode(data)
+    body = block.transactions if transactions is None else tuple(transactions)
+    if not keep_root and "tx_root" not in header:
+        header["tx_root"] = tx_root(body)
+    return Block.create(replace(block.header, **header), body).encoded
+
+
+class Chain:
+    """A ledger, with blocks a second apart that masternode 0 of the set proposes."""
+
+    def __init__(self, genesis: Genesis | None = None, **values: Any) -> None:
+        self.genesis = genesis if genesis is not None else make_genesis(**values)
+        self.ledger = Ledger(self.genesis)
+        self.chain_id = self.genesis.chain_id
+
+    def coin(self, number: int) -> tuple[bytes, Keypair]:
+        """Allocation `number` as an input: outpoint and owner."""
+        return outpoint(self.chain_id, number), key(number)
+
+    def collateral(self, place: int) -> tuple[bytes, Keypair]:
+        """The collateral of the masternode at `place` in genesis as an input."""
+        return outpoint(self.chain_id, len(self.genesis.allocations) + place), owner(place)
+
+    def pay(self, inputs: Sequence[tuple[bytes, Keypair]], outputs: Sequence[Output | tuple[int, Keypair]]) -> Transaction:
+        return pay(self.chain_id, inputs, outputs)
+
+    def build(self, *transactions: Transaction, proposer: int = 0, closes_epoch: bool = False) -> bytes:
+        time_ms = self.ledger.tip_time + 1000
+        return self.ledger.build_block(transactions, proposer=proposer, time_ms=time_ms, closes_epoch=closes_epoch)
+
+    def check(self, data: bytes) -> BlockCheck:
+        """Checked with its signatures."""
+        check = self.ledger.check_block(data)
+        check.complete(verdicts(check))
+        return check
+
+    def apply(self, data: bytes) -> Delta:
+        return self.ledger.apply(self.check(data))
+
+    def commit(self, *transactions: Transaction, proposer: int = 0, closes_epoch: bool = False) -> Delta:
+        return self.apply(self.build(*transactions, proposer=proposer, closes_epoch=closes_epoch))
+
+    def skip_to(self, height: int) -> None:
+        """Empty blocks until the tip is at `height`."""
+        while self.ledger.height < height:
+            self.commit()
+
+    def refuses(self, data: bytes, reason: str) -> None:
+        """Asserts that the block is refused for that reason and that trying changed nothing."""
+        before = (self.ledger.tip, elements(self.ledger), self.ledger.lthash_state())
+        with pytest.raises(BlockError) as caught:
+            self.check(data)
+        assert caught.value.reason == reason, str(caught.value)
+        assert (self.ledger.tip, elements(self.ledger), self.ledger.lthash_state()) == before

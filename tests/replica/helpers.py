@@ -1,0 +1,291 @@
+"""Replicas without a network: a test hands messages from one to the other and decides what becomes durable when."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from typing import Any
+
+from timecoin import params
+from timecoin.consensus.certificates import Phase, PhaseCertificate, VoteCertificate, VoteKind
+from timecoin.consensus.messages import Message, PhaseVote, Proposal, VoteBatch, sign
+from timecoin.keys import Keypair
+from timecoin.ledger.blocks import Block
+from timecoin.ledger.genesis import Genesis, GenesisMasternode
+from timecoin.ledger.registry import pack_address
+from timecoin.ledger.state import Ledger
+from timecoin.ledger.transactions import Output, Transaction, outpoint
+from timecoin.replica import journal, tables
+from timecoin.replica.effects import Charge, Commit, Event, ReadBlocks, Send, SignatureJob
+from timecoin.replica.replica import Replica
+from timecoin.replica.wire import Kind
+from timecoin.sim.disk import VirtualDisk
+
+WALL = 1_700_000_000_000
+COIN = 10 * params.COIN
+FEE = 1000
+PEER = 77  # a peer that is no replica of the test's
+
+
+@cache
+def key(number: int) -> Keypair:
+    return Keypair.from_seed(number.to_bytes(32, "big"))
+
+
+@cache
+def operators(count: int) -> tuple[Keypair, ...]:
+    """The operator keys of the masternodes in canonical order, so that the place here is the voter's index."""
+    return tuple(sorted((key(2000 + place) for place in range(count)), key=lambda pair: pair.public))
+
+
+def make_genesis(masternodes: int = 4, coins: int = 12, **values: Any) -> Genesis:
+    """Masternodes in canonical order and `coins` coins of COIN units, coin i belonging to key i."""
+    settings: dict[str, Any] = {"block_interval_ms": 400, "heartbeat_ms": 3000, "view_timeout_ms": 800} | values
+    return Genesis(
+        name="test",
+        time_ms=WALL - 1000,
+        masternodes=tuple(
+            GenesisMasternode(key(1000 + place).public, operator.public, pack_address("127.0.0.1"), 9000 + place)
+            for place, operator in enumerate(operators(masternodes))
+        ),
+        allocations=tuple((key(number).public, COIN) for number in range(coins)),
+        **settings,
+    )
+
+
+def transfer(genesis: Genesis, coin: int, *, fee: int = FEE, to: int = 500) -> Transaction:
+    """Spends the whole of coin `coin`; other fees or receivers make transactions that conflict."""
+    tx = Transaction.create([outpoint(genesis.chain_id, coin)], [Output(COIN - fee, key(to).public)])
+    return tx.signed(genesis.chain_id, [key(coin)])
+
+
+def child(genesis: Genesis, parent: Transaction, *, owner: int = 500, fee: int = FEE) -> Transaction:
+    """Spends the first output of `parent`."""
+    point, output = next(iter(parent.output_coins()))
+    tx = Transaction.create([point], [Output(output.value - fee, key(owner).public)])
+    return tx.signed(genesis.chain_id, [key(owner)])
+
+
+def signed(genesis: Genesis, message: Message, voter: int) -> Any:
+    """The message with the signature of a voter of genesis."""
+    operator = operators(len(genesis.masternodes))[voter]
+    return sign(message, operator.sign(message.signed_bytes(genesis.chain_id)))
+
+
+def batch(
+    genesis: Genesis, voter: int, sequence: int, *, locks: Sequence[bytes] = (), acks: Sequence[bytes] = (), **fields: int
+) -> VoteBatch:
+    """A signed vote batch; `fields` are epoch and decided."""
+    draft = VoteBatch.seal(
+        fields.get("epoch", 0), voter, sequence, fields.get("decided", 0), b"".join(locks), b"".join(acks)
+    )
+    made = signed(genesis, draft, voter)
+    assert isinstance(made, VoteBatch)
+    return made
+
+
+def vote_certificate(kind: VoteKind, txid: bytes, batches: Iterable[VoteBatch]) -> VoteCertificate:
+    """The votes for `txid` in these batches, by rising voter."""
+    proofs = [found for item in sorted(batches, key=lambda b: b.voter) if (found := item.proof(kind, txid)) is not None]
+    return VoteCertificate(kind, txid, tuple(proofs))
+
+
+def phase_vote(genesis: Genesis, phase: Phase, voter: int, digest: bytes, *, height: int = 1, **fields: int) -> PhaseVote:
+    draft = PhaseVote(phase, fields.get("epoch", 0), height, fields.get("view", 0), voter, digest)
+    made = signed(genesis, draft, voter)
+    assert isinstance(made, PhaseVote)
+    return made
+
+
+def phase_certificate(
+    genesis: Genesis, phase: Phase, voters: Iterable[int], digest: bytes, *, height: int = 1, **fields: int
+) -> PhaseCertificate:
+    epoch, view = fields.get("epoch", 0), fields.get("view", 0)
+    votes = [phase_vote(genesis, phase, voter, digest, height=height, epoch=epoch, view=view) for voter in voters]
+    return PhaseCertificate(phase, epoch, height, view, digest, tuple((vote.voter, vote.signature) for vote in votes))
+
+
+def proposal(genesis: Genesis, block: bytes) -> Proposal:
+    """The block as the fresh proposal of its height's leader."""
+    decoded = Block.decode(block)
+    voter = decoded.height % len(genesis.masternodes)
+    made = signed(genesis, Proposal(decoded.header.epoch, decoded.height, voter, decoded.hash, block), voter)
+    assert isinstance(made, Proposal)
+    return made
+
+
+class BlockMaker:
+    """Makes and certifies the blocks of a chain, as a quorum that the replica under test does not belong to would."""
+
+    def __init__(self, genesis: Genesis) -> None:
+        self.genesis = genesis
+        self.ledger = Ledger(genesis)
+
+    def make(self, *transactions: Transaction, closes_epoch: bool = False, time_ms: int | None = None) -> bytes:
+        height = self.ledger.height + 1
+        return self.ledger.build_block(
+            transactions,
+            proposer=height % len(self.ledger.masternodes),
+            time_ms=WALL + height if time_ms is None else time_ms,
+            closes_epoch=closes_epoch,
+        )
+
+    def commit(self, block: bytes) -> tuple[bytes, bytes]:
+        """(block, commit certificate); the chain goes on from it."""
+        check = self.ledger.check_block(block, verified=_Everything())
+        check.complete(b"")
+        epoch = self.ledger.epoch
+        delta = self.ledger.apply(check)
+        q = -(-2 * len(self.genesis.masternodes) // 3)
+        certificate = phase_certificate(
+            self.genesis, Phase.COMMIT, range(q), delta.hash, height=delta.height, epoch=epoch
+        )
+        return block, certificate.encode()
+
+    def next(self, *transactions: Transaction, closes_epoch: bool = False, time_ms: int | None = None) -> tuple[bytes, bytes]:
+        return self.commit(self.make(*transactions, closes_epoch=closes_epoch, time_ms=time_ms))
+
+
+class _Everything:
+    def __contains__(self, item: object) -> bool:
+        return True
+
+
+class Node:
+    """A replica with its disk. Jobs and commits are carried out by `settle`, or held back until a test wants them."""
+
+    def __init__(self, genesis: Genesis, voter: int | None, *, disk: VirtualDisk | None = None, **options: Any) -> None:
+        self.genesis = genesis
+        self.voter = voter
+        self.operator = None if voter is None else operators(len(genesis.masternodes))[voter]
+        if disk is None:
+            disk = VirtualDisk()
+            disk.write(journal.initialise(genesis, None if self.operator is None else self.operator.public))
+        self.disk = disk
+        self.now = 0
+        self.sent: list[Send] = []
+        self.events: list[Event] = []
+        self.charges: list[Charge] = []
+        self.reads: list[ReadBlocks] = []
+        self.signed: list[Message] = []  # ours, once durable
+        self.jobs: list[SignatureJob] = []
+        self.commits: list[Commit] = []
+        self.hold_jobs = False
+        self.hold_commits = False
+        self.replica = self._open(options)
+        self.replica.peer_joined(PEER)
+        self.settle()
+
+    def _open(self, options: dict[str, Any]) -> Replica:
+        return Replica(
+            self.genesis,
+            self.disk,
+            now=self.now,
+            wall=WALL + self.now,
+            operator=None if self.operator is None else self.operator.public,
+            signer=None if self.operator is None else self.operator.sign,
+            **options,
+        )
+
+    # Life
+
+    def crash(self, rng: random.Random | None = None) -> None:
+        """Power off: of the commits under way a prefix survives (none without `rng`). Start again with `restart`."""
+        if rng is not None:
+            self.disk.crash(rng)
+        else:
+            self.disk._queue.clear()
+        self.jobs, self.commits = [], []
+
+    def restart(self, **options: Any) -> Node:
+        """The same key and disk in a new process; what the old one still had under way is lost."""
+        self.crash()
+        node = Node.__new__(Node)
+        Node.__init__(node, self.genesis, self.voter, disk=self.disk, **options)
+        return node
+
+    # Driving
+
+    def settle(self) -> None:
+        """Carry out everything that the replica wants, until it wants no more (of what is not held back)."""
+        while True:
+            effects = self.replica.effects()
+            self.sent += effects.sends
+            self.events += effects.events
+            self.charges += effects.charges
+            self.reads += effects.reads
+            self.jobs += effects.jobs
+            if effects.commit is not None:
+                self.disk.submit(effects.commit.writes)
+                self.commits.append(effects.commit)
+            if self.commits and not self.hold_commits:
+                self.flush()
+            elif self.jobs and not self.hold_jobs:
+                job = self.jobs.pop(0)
+                self.replica.finish(job, job.run())
+            else:
+                return
+
+    def flush(self) -> None:
+        """The oldest commit is durable."""
+        commit = self.commits.pop(0)
+        self.disk.flush()
+        self.sent += commit.sends
+        self.signed += commit.messages
+        self.replica.durable(commit.messages)
+
+    def call(self, action: Callable[[Replica], object]) -> None:
+        self.replica.clock(self.now, WALL + self.now)
+        action(self.replica)
+        self.settle()
+
+    def receive(self, kind: Kind, payload: bytes, *, peer: int = PEER) -> None:
+        self.call(lambda replica: replica.receive(peer, kind, payload))
+
+    def hear(self, message: Message, *, peer: int = PEER) -> None:
+        """A vote or PBFT message from a peer."""
+        kind = Kind.VOTE_BATCH if isinstance(message, VoteBatch) else journal.kind_of(message)
+        self.receive(kind, message.encode(), peer=peer)
+
+    def pay(self, *transactions: Transaction) -> None:
+        """Transactions from a peer."""
+        self.receive(Kind.TRANSACTIONS, b"".join(tx.encoded for tx in transactions))
+
+    def tick(self, until: int) -> None:
+        """Time passes, with a tick whenever the replica asks for one."""
+        while self.now < until:
+            due = self.replica.deadline()
+            self.now = until if due is None else min(until, max(due, self.now + 1))
+            self.call(lambda replica: replica.tick())
+
+    # Looking
+
+    def take(self, kind: Kind) -> list[bytes]:
+        """The payloads of one kind sent since the last `take` of it."""
+        found = [send.payload for send in self.sent if send.kind is kind]
+        self.sent = [send for send in self.sent if send.kind is not kind]
+        return found
+
+    def voted(self, kind: VoteKind) -> list[bytes]:
+        """The ids that our durable batches LOCK or ACK, in their order."""
+        batches = [message for message in self.signed if isinstance(message, VoteBatch)]
+        columns = [message.locks if kind is VoteKind.LOCK else message.acks for message in batches]
+        return [txid for column in columns for txid in ids(column)]
+
+    def rows(self, table: str) -> dict[bytes, bytes]:
+        return dict(self.disk.items(table))
+
+
+def ids(column: bytes) -> list[bytes]:
+    return [column[at : at + 32] for at in range(0, len(column), 32)]
+
+
+def fetched(node: Node, pages: Sequence[tuple[bytes, bytes]]) -> None:
+    """Blocks with certificates from a peer that says it has them."""
+    from timecoin.replica.payloads import encode_blocks, encode_status
+
+    node.receive(Kind.STATUS, encode_status(node.replica.ledger.height + len(pages), bytes(32)))
+    node.receive(Kind.BLOCKS, encode_blocks(list(pages)))
+
+

@@ -1,0 +1,76 @@
+"""timecoin: a compiled ledger core for blockchain nodes in Python, and a small node that drives it.
+
+What an embedder needs is here and is loaded on first use, so that importing the package costs next to nothing:
+
+    >>> import timecoin
+    >>> state = timecoin.LtHash()
+    >>> state.add([b"a coin"])
+    >>> len(state.digest())
+    32
+
+The rooms below it, from the bottom up: `_core` (compiled kernels), `keys`, `ledger` (pure rules), `consensus` (pure state
+machines), `replica` (both together, without I/O), `sim` (a virtual network of replicas), `node` (sockets, disk, RPC).
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from timecoin._core.codec import TransactionBatch, decode_transactions
+    from timecoin._core.coins import CoinTable
+    from timecoin._core.ed25519 import verify, verify_batch
+    from timecoin._core.hashing import merkle_root, sha256_many
+    from timecoin._core.lthash import LtHash
+    from timecoin._core.pool import FeeOrder
+    from timecoin._core.tally import Tally
+    from timecoin.consensus.certificates import verify_commit, verify_finality
+    from timecoin.keys import Keypair
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CoinTable",
+    "FeeOrder",
+    "Keypair",
+    "LtHash",
+    "Tally",
+    "TransactionBatch",
+    "decode_transactions",
+    "merkle_root",
+    "sha256_many",
+    "verify",
+    "verify_batch",
+    "verify_commit",
+    "verify_finality",
+]
+
+_HOMES = {
+    "CoinTable": "timecoin._core.coins",
+    "FeeOrder": "timecoin._core.pool",
+    "Keypair": "timecoin.keys",
+    "LtHash": "timecoin._core.lthash",
+    "Tally": "timecoin._core.tally",
+    "TransactionBatch": "timecoin._core.codec",
+    "decode_transactions": "timecoin._core.codec",
+    "merkle_root": "timecoin._core.hashing",
+    "sha256_many": "timecoin._core.hashing",
+    "verify": "timecoin._core.ed25519",
+    "verify_batch": "timecoin._core.ed25519",
+    "verify_commit": "timecoin.consensus.certificates",
+    "verify_finality": "timecoin.consensus.certificates",
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'timecoin' has no attribute {name!r}")
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

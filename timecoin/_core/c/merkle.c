@@ -1,0 +1,96 @@
+#include "merkle.h"
+
+#include <string.h>
+
+#define NODE TC_MERKLE_BYTES
+
+void tc_merkle_tags_init(tc_merkle_tags *tags) {
+    tc_sha256_tag(&tags->leaf, "timecoin/merkle-leaf");
+    tc_sha256_tag(&tags->node, "timecoin/merkle-node");
+    tc_sha256_tag(&tags->root, "timecoin/merkle-root");
+}
+
+static void hash_leaves(uint8_t *level, const tc_merkle_tags *tags, const uint8_t *leaves, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        tc_sha256_from(level + NODE * i, &tags->leaf, leaves + NODE * i, NODE);
+    }
+}
+
+/* Replaces a level of `count` nodes by the one above it, and gives that one's count. In place: node i of the upper
+ * level is written after nodes 2i and 2i+1 were read. */
+static size_t climb(uint8_t *level, const tc_merkle_tags *tags, size_t count) {
+    for (size_t i = 0; i < count / 2; i++) {
+        tc_sha256_from(level + NODE * i, &tags->node, level + 2 * NODE * i, 2 * NODE);
+    }
+    if (count % 2 == 1) {
+        memmove(level + NODE * (count / 2), level + NODE * (count - 1), NODE);
+    }
+    return count / 2 + count % 2;
+}
+
+static void finish(uint8_t out[NODE], const tc_merkle_tags *tags, uint64_t count, const uint8_t top[NODE]) {
+    uint8_t last[8 + NODE];
+    for (int i = 0; i < 8; i++) {
+        last[i] = (uint8_t)(count >> 8 * i);
+    }
+    memcpy(last + 8, top, NODE);
+    tc_sha256_from(out, &tags->root, last, sizeof last);
+}
+
+void tc_merkle_root(uint8_t out[NODE], uint8_t *scratch, const tc_merkle_tags *tags, const uint8_t *leaves,
+                    size_t count) {
+    static const uint8_t empty[NODE] = {0};
+    if (count == 0) {
+        finish(out, tags, 0, empty);
+        return;
+    }
+    hash_leaves(scratch, tags, leaves, count);
+    for (size_t level = count; level > 1;) {
+        level = climb(scratch, tags, level);
+    }
+    finish(out, tags, count, scratch);
+}
+
+size_t tc_merkle_branch(uint8_t out[NODE * TC_MERKLE_MAX_BRANCH], uint8_t *scratch, const tc_merkle_tags *tags,
+                        const uint8_t *leaves, size_t count, size_t index) {
+    size_t siblings = 0;
+    hash_leaves(scratch, tags, leaves, count);
+    for (size_t level = count; level > 1; index /= 2) {
+        size_t sibling = index ^ 1;
+        if (sibling < level) {
+            memcpy(out + NODE * siblings, scratch + NODE * sibling, NODE);
+            siblings++;
+        }
+        level = climb(scratch, tags, level);
+    }
+    return siblings;
+}
+
+int tc_merkle_check(const tc_merkle_tags *tags, const uint8_t root[NODE], const uint8_t leaf[NODE], uint64_t index,
+                    uint64_t count, const uint8_t *branch, size_t siblings) {
+    uint8_t pair[2 * NODE];
+    uint8_t node[NODE];
+    uint8_t found[NODE];
+    size_t used = 0;
+    if (index >= count) {
+        return 0;
+    }
+    tc_sha256_from(node, &tags->leaf, leaf, NODE);
+    for (uint64_t level = count; level > 1; level = level / 2 + level % 2, index /= 2) {
+        if ((index ^ 1) >= level) {
+            continue;
+        }
+        if (used == siblings) {
+            return 0;
+        }
+        memcpy(pair + (index % 2 == 1 ? NODE : 0), node, NODE);
+        memcpy(pair + (index % 2 == 1 ? 0 : NODE), branch + NODE * used, NODE);
+        tc_sha256_from(node, &tags->node, pair, sizeof pair);
+        used++;
+    }
+    if (used != siblings) {
+        return 0;
+    }
+    finish(found, tags, count, node);
+    return memcmp(found, root, NODE) == 0;
+}

@@ -1,0 +1,40 @@
+/* SHA-256 (FIPS 180-4), and the domain-separated form that every id and every signed message uses:
+ *
+ *     tagged(tag, data) = SHA256(SHA256(tag) || SHA256(tag) || data)
+ *
+ * The two tag hashes fill exactly one 64-byte block. A context made by tc_sha256_tag has that block behind it and may
+ * be copied (plain struct assignment) or hashed from any number of times, so a tag costs nothing per message.
+ * No function here fails or allocates. `data` may be NULL when `len` is 0. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "span.h"
+
+#define TC_SHA256_BYTES 32
+#define TC_SHA256_BLOCK 64
+
+typedef struct {
+    uint32_t state[8];
+    uint64_t total;                   /* bytes taken so far */
+    uint8_t block[TC_SHA256_BLOCK];   /* the last, unfinished block: total % 64 bytes of it are in use */
+} tc_sha256_ctx;
+
+/* Streaming. After tc_sha256_final the context is spent; tc_sha256_init starts it again. */
+void tc_sha256_init(tc_sha256_ctx *ctx);
+void tc_sha256_update(tc_sha256_ctx *ctx, const void *data, size_t len);
+void tc_sha256_final(uint8_t out[TC_SHA256_BYTES], tc_sha256_ctx *ctx);
+
+/* out = SHA256(data). */
+void tc_sha256(uint8_t out[TC_SHA256_BYTES], const void *data, size_t len);
+
+/* ctx = the state after SHA256(tag) || SHA256(tag). The first form takes a NUL-terminated string. */
+void tc_sha256_tag(tc_sha256_ctx *ctx, const char *tag);
+void tc_sha256_tag_bytes(tc_sha256_ctx *ctx, const void *tag, size_t len);
+
+/* out = the hash of what `start` has taken, followed by data. `start` is left as it was. */
+void tc_sha256_from(uint8_t out[TC_SHA256_BYTES], const tc_sha256_ctx *start, const void *data, size_t len);
+
+/* out[32*i ..] = tc_sha256_from(start, messages[i]) for i < count. out has room for 32*count bytes. */
+void tc_sha256_many(uint8_t *out, const tc_sha256_ctx *start, const tc_span *messages, size_t count);

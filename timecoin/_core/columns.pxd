@@ -1,0 +1,70 @@
+"""Arguments of the core's modules as plain bytes: columns of fixed-width items, single items, arrays of integers.
+
+What is not already `bytes` is copied first, so that nothing can change under a loop that runs without the GIL.
+There is no module behind this file: its functions are compiled into whoever cimports it.
+"""
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_CheckExact, PyBytes_FromStringAndSize
+from cpython.number cimport PyNumber_Index
+from libc.stdint cimport uint64_t
+from libc.stdlib cimport free, malloc
+
+
+cdef inline bytes as_bytes(object data):
+    """Any C-contiguous bytes-like; TypeError or BufferError for anything else."""
+    cdef Py_buffer view
+    if PyBytes_CheckExact(data):
+        return <bytes>data
+    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+    try:
+        return PyBytes_FromStringAndSize(<char *>view.buf, view.len)
+    finally:
+        PyBuffer_Release(&view)
+
+
+cdef inline bytes as_item(object data, Py_ssize_t size, str name):
+    """A bytes-like of exactly `size` bytes; ValueError otherwise."""
+    cdef bytes item = as_bytes(data)
+    if len(item) != size:
+        raise ValueError(f"{name}: {len(item)} bytes, expected {size}")
+    return item
+
+
+cdef inline bytes as_column(object data, Py_ssize_t width, str name):
+    """A bytes-like of a multiple of `width` bytes; ValueError otherwise."""
+    cdef bytes column = as_bytes(data)
+    if len(column) % width:
+        raise ValueError(f"{name}: {len(column)} bytes, expected a multiple of {width}")
+    return column
+
+
+cdef inline uint64_t as_u64(object value, str name) except? 0:
+    """An integer of 0..2^64-1; ValueError for another one, TypeError for what is no integer."""
+    try:
+        return <uint64_t>PyNumber_Index(value)
+    except OverflowError:
+        raise ValueError(f"{name}: {value}, expected 0 to 2**64 - 1") from None
+
+
+cdef inline uint64_t *as_u64s(object values, Py_ssize_t count, str name) except NULL:
+    """`count` integers in an array that the caller frees; ValueError for another number of them."""
+    cdef Py_ssize_t found = len(values), i = 0
+    cdef uint64_t *out
+    if found != count:
+        raise ValueError(f"{name}: {found} values, expected {count}")
+    out = <uint64_t *>malloc((count + 1) * sizeof(uint64_t))
+    if out is NULL:
+        raise MemoryError
+    try:
+        for value in values:
+            if i == count:
+                break
+            out[i] = as_u64(value, name)
+            i += 1
+        if i != count:
+            raise ValueError(f"{name}: {i} values, expected {count}")
+    except BaseException:
+        free(out)
+        raise
+    return out

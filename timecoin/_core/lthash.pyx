@@ -1,0 +1,114 @@
+"""BLAKE3, and LtHash: the homomorphic multiset hash behind the commitment to the UTXO set.
+
+Adding or removing a coin costs the same whatever the set holds, and the order never matters. The kernels are
+c/blake3.h and c/lthash.h; the plain Python twin stands in tests/core/twins.py.
+"""
+
+from libc.stdint cimport uint8_t
+from libc.stdlib cimport free
+from libc.string cimport memset
+
+from timecoin._core.columns cimport as_bytes, as_item
+from timecoin._core.spans cimport as_messages, as_spans, tc_span
+
+
+cdef extern from "Python.h":
+    bytes PyBytes_FromStringAndSize(const char *data, Py_ssize_t size)
+    char *PyBytes_AS_STRING(bytes data)
+
+
+cdef extern from "blake3.h" nogil:
+    void tc_blake3(uint8_t *out, size_t out_len, const uint8_t *data, size_t len)
+
+
+cdef extern from "lthash.h" nogil:
+    enum:
+        TC_LTHASH_BYTES
+    ctypedef struct tc_lthash:
+        pass
+    void tc_lthash_sum(tc_lthash *out, const tc_span *items, size_t count)
+    void tc_lthash_add(tc_lthash *state, const tc_lthash *other)
+    void tc_lthash_subtract(tc_lthash *state, const tc_lthash *other)
+    void tc_lthash_store(uint8_t *out, const tc_lthash *state)
+    void tc_lthash_load(tc_lthash *state, const uint8_t *data)
+    void tc_lthash_digest(uint8_t *out, const tc_lthash *state)
+
+
+def blake3(data, Py_ssize_t length=32):
+    """The first `length` bytes of BLAKE3 (plain hash mode) of one bytes-like. ValueError for a negative length."""
+    if length < 0:
+        raise ValueError(f"length: {length} bytes, expected 0 or more")
+    cdef bytes held = as_bytes(data)
+    cdef const uint8_t *message = held
+    cdef size_t size = len(held)
+    cdef bytes result = PyBytes_FromStringAndSize(NULL, length)
+    cdef uint8_t *out = <uint8_t *>PyBytes_AS_STRING(result)
+    with nogil:
+        tc_blake3(out, <size_t>length, message, size)
+    return result
+
+
+cdef void sum_of(tc_lthash *out, object items) except *:
+    """The hash of the multiset of items, computed without the GIL."""
+    cdef tuple held = as_messages(items)
+    cdef size_t count = len(held)
+    cdef tc_span *spans = as_spans(held)
+    with nogil:
+        tc_lthash_sum(out, spans, count)
+        free(spans)
+
+
+cdef class LtHash:
+    """The hash of a multiset of bytes-likes: 1024 lanes of 16 bits, each the sum over the items modulo 2**16.
+
+    An item's lanes are the first 2048 bytes of its BLAKE3 output, little-endian. `state`, when given, is what state()
+    of another one returned (2048 bytes; ValueError for another size). Methods may be called from several threads: only
+    the final addition touches the object, and it holds the GIL.
+
+    A state cannot say whether an item is in it: removing one that was never added gives the state of no real set.
+    """
+
+    cdef tc_lthash lanes
+
+    def __init__(self, state=None):
+        if state is None:
+            memset(&self.lanes, 0, sizeof(tc_lthash))
+        else:
+            tc_lthash_load(&self.lanes, as_item(state, TC_LTHASH_BYTES, "state"))
+
+    def add(self, items):
+        """Adds each of a sequence of bytes-likes; one that comes twice counts twice."""
+        cdef tc_lthash total
+        sum_of(&total, items)
+        tc_lthash_add(&self.lanes, &total)
+
+    def remove(self, items):
+        """Takes each of a sequence of bytes-likes out again."""
+        cdef tc_lthash total
+        sum_of(&total, items)
+        tc_lthash_subtract(&self.lanes, &total)
+
+    def combine(self, LtHash other not None):
+        """Adds everything that is in the other one."""
+        tc_lthash_add(&self.lanes, &other.lanes)
+
+    def copy(self):
+        """Another one with the same state."""
+        cdef LtHash twin = LtHash.__new__(LtHash)
+        twin.lanes = self.lanes
+        return twin
+
+    def state(self):
+        """The lanes, little-endian: 2048 bytes, from which LtHash(state) goes on."""
+        cdef uint8_t[TC_LTHASH_BYTES] out
+        tc_lthash_store(out, &self.lanes)
+        return out[:TC_LTHASH_BYTES]
+
+    def digest(self):
+        """tagged_sha256(b"timecoin/lthash", state()): the 32 bytes that a header carries."""
+        cdef uint8_t[32] out
+        tc_lthash_digest(out, &self.lanes)
+        return out[:32]
+
+    def __reduce__(self):
+        return LtHash, (self.state(),)

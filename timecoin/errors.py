@@ -1,0 +1,63 @@
+"""The one tree of errors. Each class says what its receiver can do about it; messages name the thing, the value and the bound."""
+
+from __future__ import annotations
+
+
+class TimecoinError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class DecodeError(TimecoinError, ValueError):
+    """Bytes that are not the canonical encoding of anything. The sender is at fault; the bytes are to be dropped."""
+
+    def __init__(self, what: str, offset: int) -> None:
+        super().__init__(f"{what} at offset {offset}")
+        self.offset = offset
+
+
+class ValidationError(TimecoinError):
+    """Something well-formed that breaks a rule of the protocol. `reason` is a short stable word for programs."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class TransactionError(ValidationError):
+    """A transaction that is invalid, or (reasons in `ledger.checks.POLICY`) not wanted here now."""
+
+
+class BlockError(ValidationError):
+    """A block that is invalid at this height."""
+
+
+class CertificateError(ValidationError):
+    """A certificate that proves nothing: too few votes, a wrong signature, a vote of another network or epoch."""
+
+
+class ProtocolError(TimecoinError):
+    """A peer broke the rules of the conversation. It is to be dropped."""
+
+
+class SafetyViolation(TimecoinError):
+    """Something final was contradicted: more than f masternodes lie. The node must stop and a person must look."""
+
+
+class ConfigError(TimecoinError):
+    """A configuration, genesis document or command line that cannot be used. A person can mend it."""
+
+
+class StorageError(TimecoinError):
+    """The data directory is in use, full, damaged or of another network. Committed data is left as it was."""
+
+
+class DirectoryInUse(StorageError):
+    """Another process has the data directory. Stop that one first, or use another directory."""
+
+
+class WrongNetwork(StorageError):
+    """The data directory was made for another genesis document. One of the two is to be exchanged."""
+
+
+class KeystoreError(TimecoinError):
+    """A keystore that cannot be opened: a wrong passphrase or a damaged file."""

@@ -1,0 +1,34 @@
+"""The table of methods: everything that can be called but `help`, which the dispatcher makes from it."""
+
+from __future__ import annotations
+
+from timecoin.node.rpc import chain, coins, control, transactions
+from timecoin.node.rpc.dispatch import Handler
+
+
+def all_methods() -> list[Handler]:
+    """In the order in which `help` lists them."""
+    return [
+        chain.getblockchaininfo,
+        chain.getblockcount,
+        chain.getbestblockhash,
+        chain.getblockhash,
+        chain.getblock,
+        chain.waitforblockheight,
+        transactions.sendrawtransaction,
+        transactions.getrawtransaction,
+        transactions.gettransaction,
+        transactions.gettxfinality,
+        transactions.getmempoolinfo,
+        transactions.getrawmempool,
+        coins.gettxout,
+        coins.listunspent,
+        coins.getbalance,
+        coins.NodeWallet().sendtoaddress,
+        control.getconsensusinfo,
+        control.masternodelist,
+        control.getnetworkinfo,
+        control.getpeerinfo,
+        control.uptime,
+        control.stop,
+    ]

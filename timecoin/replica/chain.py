@@ -1,0 +1,200 @@
+"""Blocks: judging what is proposed, building what we propose, and making a decided one part of the chain.
+
+A block is judged on the present tip, and what `check` found (what it spends and creates, the commitment after it) is kept
+until a block is applied; so applying a decided block costs no second check. Block, coins, commitment, index and the removal
+from the pool are one durable transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from timecoin._core import codec, hashing
+from timecoin.consensus.certificates import PhaseCertificate, VoteKind
+from timecoin.consensus.core import Seat
+from timecoin.consensus.fastpath import FastPath
+from timecoin.consensus.pbft import BlockInfo, BuildRequest, Timing
+from timecoin.errors import BlockError, DecodeError
+from timecoin.ledger.blocks import Delta
+from timecoin.ledger.checks import SignatureBatch
+from timecoin.ledger.pool import PoolState, TransactionPool
+from timecoin.ledger.state import BlockCheck, Ledger
+from timecoin.replica import tables
+from timecoin.replica.outbox import Outbox
+from timecoin.replica.tables import height_key
+
+_MOST_BACKOFF = 64  # heights without contested transactions after failed first views
+
+
+def body_matches(digest: bytes, block: bytes) -> bool:
+    """Whether `block` is the one body that `digest` stands for: the hash covers the header, the header the transactions."""
+    try:
+        header, block_hash, batch = codec.decode_block(block)
+    except DecodeError:
+        return False
+    return block_hash == digest and hashing.merkle_root(batch.wtxids) == header[7]
+
+
+class Chain:
+    """The ledger with the blocks that are being decided."""
+
+    def __init__(self, ledger: Ledger, pool: TransactionPool, timing: Timing, out: Outbox, *, operator: bytes | None) -> None:
+        self.ledger = ledger
+        self._pool = pool
+        self._out = out
+        self._timing = timing
+        self._operator = operator
+        self._checks: dict[bytes, BlockCheck] = {}
+        self._backoff = 0
+        self._contest_from = 0  # height from which we include contested transactions again
+        self._contesting: bytes | None = None  # our last proposal of a view 0, if it had contested transactions
+
+    def seat(self, *, may_vote: bool = True) -> Seat:
+        """Our place in the set that decides the next height."""
+        masternodes = self.ledger.masternodes
+        me = masternodes.index_of(self._operator) if self._operator is not None and may_vote else None
+        return Seat(self.ledger.epoch, len(masternodes), me, self.ledger.nominal_last)
+
+    # --- judging
+
+    def check(self, block: bytes, wall: int | None, then: Callable[[bytes, BlockInfo | None], None], digest: bytes) -> None:
+        """Judge a block on the present tip; `then(digest, info)` at once or when its signatures are verified."""
+        try:
+            check = self.ledger.check_block(block, now_ms=wall, verified={entry.tx.wtxid for entry in self._pool})
+        except BlockError:
+            then(digest, None)
+            return
+        if not check.messages:
+            check.complete(b"")
+            self._checks[digest] = check
+            then(digest, info_of(check))
+            return
+
+        def verified(verdicts: bytes) -> None:
+            try:
+                check.complete(verdicts)
+            except BlockError:
+                then(digest, None)
+                return
+            self._checks[digest] = check
+            then(digest, info_of(check))
+
+        self._out.urgent.add(*_columns(check), verified)
+
+    def checked(self, digest: bytes) -> BlockCheck | None:
+        return self._checks.get(digest)
+
+    # --- building
+
+    def build(
+        self, request: BuildRequest, fastpath: FastPath, now: int, wall: int, *, certified_only: bool
+    ) -> tuple[bytes, BlockInfo]:
+        """A fresh block for a height that we lead, judged already."""
+        genesis = self.ledger.genesis
+        exclude: set[bytes] = set()
+        if not certified_only:
+            exclude = self._too_early(fastpath, now)
+        room, size = genesis.block_room()
+        chosen = self._pool.select(
+            self.ledger.coins, room, size, certified_only=certified_only or request.certified_only, exclude=exclude
+        )
+        closes = request.height >= self.ledger.nominal_last and self._may_close({tx.txid for tx in chosen})
+        me = self.seat().me
+        assert me is not None, "only a leader builds"
+        block = self.ledger.build_block(chosen, proposer=me, time_ms=wall, closes_epoch=closes)
+        check = self.ledger.check_block(block, verified={tx.wtxid for tx in chosen})
+        check.complete(b"")
+        self._checks[check.block.hash] = check
+        if request.view == 0 and any(fastpath.contested(tx.txid) for tx in chosen):
+            self._contesting = check.block.hash
+        return block, info_of(check)
+
+    def _may_close(self, chosen: set[bytes]) -> bool:
+        """Whether every certified pending transaction whose body is here is in the block."""
+        return all(entry.tx.txid in chosen for entry in self._pool if entry.state is not PoolState.PENDING)
+
+    def _too_early(self, fastpath: FastPath, now: int) -> set[bytes]:
+        """Uncertified transactions that the votes shall have more time for; of contested ones, all but the best backed.
+
+        What is left takes its chance in view 0: a missed vote, or a coin whose owner signed twice.
+        """
+        exclude: set[bytes] = set()
+        grace, interval = self._timing.grace, self._timing.block_interval
+        for entry in self._pool:
+            if entry.state is not PoolState.PENDING:
+                continue
+            txid = entry.tx.txid
+            if entry.added_ms + grace > now:
+                exclude.add(txid)
+            elif fastpath.contested(txid):
+                rivals = self._pool.conflicts(txid)
+                best = max((fastpath.votes(VoteKind.LOCK, other), other) for other in (txid, *rivals))[1]
+                if best != txid or self.ledger.height + 1 < self._contest_from or entry.added_ms + interval > now:
+                    exclude.add(txid)
+        return exclude
+
+    # --- applying
+
+    def apply(self, digest: bytes, certificate: PhaseCertificate) -> Delta:
+        """Make a decided block, which has been judged valid, part of the chain."""
+        check = self._checks[digest]
+        delta = self.ledger.apply(check)
+        self._checks.clear()
+        self._note_contest(digest, delta.height)
+        self._write(check, delta, certificate)
+        return delta
+
+    def _note_contest(self, decided: bytes, height: int) -> None:
+        """A proposal of ours with contested transactions was decided, or it was not and the next ones have to wait."""
+        if self._contesting == decided:
+            self._backoff = 0
+        elif self._contesting is not None:
+            self._backoff = min(max(len(self.ledger.masternodes), 2 * self._backoff), _MOST_BACKOFF)
+            self._contest_from = height + 1 + self._backoff
+        self._contesting = None
+
+    def _write(self, check: BlockCheck, delta: Delta, certificate: PhaseCertificate) -> None:
+        out, key, block = self._out, height_key(delta.height), check.block
+        out.write(tables.HEADERS, key, block.header.encode())
+        out.write(tables.BLOCKS, key, block.encoded)
+        out.write(tables.CERTIFICATES, key, certificate.encode())
+        out.write(tables.HASHES, delta.hash, key)
+        for place, txid in enumerate(delta.txids):
+            out.write(tables.TRANSACTIONS, txid, key + place.to_bytes(4, "big"))
+        changes = delta.writes()
+        for outpoint in changes.spent:
+            out.write(tables.COINS, outpoint, None)
+        for outpoint, encoding, height in changes.created:
+            out.write(tables.COINS, outpoint, height.to_bytes(4, "big") + encoding)
+        write_state(out, self.ledger)
+
+
+def write_state(out: Outbox, ledger: Ledger) -> None:
+    """The META entries that say where the chain stands."""
+    out.write(tables.META, tables.META_TIP, height_key(ledger.height) + ledger.tip)
+    out.write(tables.META, tables.META_LTHASH, ledger.lthash_state())
+    epoch = ledger.epoch_start.to_bytes(8, "big") + ledger.masternodes.encode()
+    out.write(tables.META, tables.META_EPOCH, epoch)
+
+
+def info_of(check: BlockCheck) -> BlockInfo:
+    """What consensus knows of a block."""
+    header = check.block.header
+    return BlockInfo(
+        check.block.hash,
+        header.height,
+        header.epoch,
+        header.proposer,
+        header.closes_epoch,
+        check.delta.txids,
+        check.delta.spends,
+    )
+
+
+def _columns(check: BlockCheck | SignatureBatch) -> tuple[list[bytes], list[bytes], list[bytes]]:
+    keys, signatures = check.keys, check.signatures
+    return (
+        [keys[at : at + 32] for at in range(0, len(keys), 32)],
+        check.messages,
+        [signatures[at : at + 64] for at in range(0, len(signatures), 64)],
+    )

@@ -1,0 +1,160 @@
+"""What a store holds of a replica's own past, and how a replica finds its way back after a crash at any instant.
+
+Every vote is durable before it is sent, with what is needed to honour it: a LOCK with its body, an ACK with the LOCK batches
+behind it, a PRE-PREPARE or PREPARE with the block, a COMMIT with the prepared certificate. `restore` reads all of it back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from timecoin._core import codec
+from timecoin.consensus.certificates import Phase, PhaseCertificate, VoteCertificate
+from timecoin.consensus.messages import NewView, PbftMessage, PhaseVote, Proposal, ViewChange, VoteBatch
+from timecoin.errors import StorageError, TimecoinError
+from timecoin.ledger.genesis import Genesis
+from timecoin.ledger.registry import MasternodeSet
+from timecoin.ledger.state import Ledger
+from timecoin.ledger.transactions import Transaction
+from timecoin.replica import tables
+from timecoin.replica.outbox import Outbox
+from timecoin.replica.tables import Store, Write, height_key
+from timecoin.replica.wire import Kind
+
+_CODES: dict[Kind, int] = {
+    Kind.PROPOSAL: 0,
+    Kind.PREPARE: 1,
+    Kind.COMMIT: 2,
+    Kind.VIEW_CHANGE: 3,
+    Kind.NEW_VIEW: 4,
+}
+_KINDS = {code: kind for kind, code in _CODES.items()}
+
+
+def kind_of(message: PbftMessage) -> Kind:
+    """How a PBFT message is marked on the wire."""
+    if isinstance(message, PhaseVote):
+        return Kind.PREPARE if message.phase is Phase.PREPARE else Kind.COMMIT
+    return {Proposal: Kind.PROPOSAL, ViewChange: Kind.VIEW_CHANGE, NewView: Kind.NEW_VIEW}[type(message)]
+
+
+def decode_pbft(kind: Kind, payload: bytes) -> PbftMessage:
+    """Raises DecodeError."""
+    if kind is Kind.PROPOSAL:
+        return Proposal.decode(payload)
+    if kind is Kind.PREPARE:
+        return PhaseVote.decode(Phase.PREPARE, payload)
+    if kind is Kind.COMMIT:
+        return PhaseVote.decode(Phase.COMMIT, payload)
+    return ViewChange.decode(payload) if kind is Kind.VIEW_CHANGE else NewView.decode(payload)
+
+
+def initialise(genesis: Genesis, operator: bytes | None) -> list[Write]:
+    """The first writes of a new store; `operator`: the key whose votes it is going to carry from genesis on."""
+    writes = [Write(tables.META, tables.META_CHAIN_ID, genesis.chain_id)]
+    if operator is not None:
+        writes.append(Write(tables.META, tables.META_VOTER, operator))
+    for outpoint, output in genesis.coins():
+        writes.append(Write(tables.COINS, outpoint, bytes(4) + codec.encode_coin(outpoint, output.parts())))
+    return writes
+
+
+class VoteKeys:
+    """The keys under which PBFT votes of the undecided height are stored, so that a decision can remove them."""
+
+    def __init__(self) -> None:
+        self._keys: dict[tuple[str, bytes], int] = {}
+
+    def note(self, table: str, key: bytes, height: int) -> None:
+        self._keys[table, key] = height
+
+    def clear(self, decided: int, out: Outbox) -> None:
+        for (table, key), height in list(self._keys.items()):
+            if height <= decided:
+                out.write(table, key, None)
+                del self._keys[table, key]
+
+
+def batch_key(batch: VoteBatch) -> bytes:
+    return batch.voter.to_bytes(4, "big") + batch.header.sequence.to_bytes(8, "big") + batch.digest()
+
+
+def proof_key(certificate: VoteCertificate) -> bytes:
+    return bytes([certificate.kind]) + certificate.txid
+
+
+def vote_key(message: PbftMessage) -> bytes:
+    return height_key(message.height) + message.view.to_bytes(4, "big") + bytes([_CODES[kind_of(message)]])
+
+
+def prepared_key(certificate: PhaseCertificate) -> bytes:
+    return height_key(certificate.height) + certificate.view.to_bytes(4, "big")
+
+
+def split_ids(column: bytes) -> list[bytes]:
+    """The ids of an id column."""
+    return [column[at : at + 32] for at in range(0, len(column), 32)]
+
+
+@dataclass(slots=True)
+class Past:
+    """What a store says that we did."""
+
+    sequence: int = 0
+    batches: list[VoteBatch] = field(default_factory=list)
+    proofs: list[VoteCertificate] = field(default_factory=list)
+    transactions: list[Transaction] = field(default_factory=list)
+    messages: list[PbftMessage] = field(default_factory=list)
+    bodies: dict[bytes, bytes] = field(default_factory=dict)
+    prepared: list[PhaseCertificate] = field(default_factory=list)
+
+
+def restore_ledger(genesis: Genesis, store: Store) -> Ledger:
+    """The ledger at the stored tip; every coin is checked against the commitment. StorageError when the store is damaged."""
+    chain_id = store.get(tables.META, tables.META_CHAIN_ID)
+    if chain_id != genesis.chain_id:
+        found = chain_id.hex() if chain_id is not None else "none"
+        raise StorageError(f"the data directory belongs to chain {found}, the genesis document makes {genesis.chain_id.hex()}")
+    tip = store.get(tables.META, tables.META_TIP)
+    if tip is None:
+        return Ledger(genesis)
+    header = store.get(tables.HEADERS, tip[:8])
+    epoch = store.get(tables.META, tables.META_EPOCH)
+    if header is None or epoch is None:
+        raise StorageError(f"the header or the epoch at height {int.from_bytes(tip[:8], 'big')} is missing from the store")
+    try:
+        ledger = Ledger.restore(
+            genesis,
+            header,
+            ((value[4:], int.from_bytes(value[:4], "big")) for _, value in store.items(tables.COINS)),
+            masternodes=epoch[8:],
+            epoch_start=int.from_bytes(epoch[:8], "big"),
+        )
+    except TimecoinError as error:
+        raise StorageError(f"the store is damaged: {error}") from error
+    if ledger.tip != tip[8:]:
+        raise StorageError(f"the store is damaged: the tip is {tip[8:].hex()}, its header hashes to {ledger.tip.hex()}")
+    return ledger
+
+
+def operators_of(masternodes: MasternodeSet) -> tuple[bytes, ...]:
+    return tuple(member.operator for member in masternodes)
+
+
+def read_past(store: Store, ledger: Ledger) -> Past:
+    """Own and others' votes of the open epoch and the undecided height. StorageError when something does not decode."""
+    past = Past()
+    try:
+        sequence = store.get(tables.META, tables.META_SEQUENCE)
+        if sequence is not None and int.from_bytes(sequence[:8], "big") == ledger.epoch:
+            past.sequence = int.from_bytes(sequence[8:], "big")
+        past.batches = [VoteBatch.decode(value) for _, value in store.items(tables.BATCHES)]
+        past.proofs = [VoteCertificate.decode(value) for _, value in store.items(tables.PROOFS)]
+        past.transactions = [Transaction.decode(value) for _, value in store.items(tables.POOL)]
+        for key, value in store.items(tables.VOTES):
+            past.messages.append(decode_pbft(_KINDS[key[12]], value))
+        past.bodies = dict(store.items(tables.BODIES))
+        past.prepared = [PhaseCertificate.decode(value) for _, value in store.items(tables.PREPARED)]
+    except (TimecoinError, KeyError, IndexError) as error:
+        raise StorageError(f"the store is damaged: {error}") from error
+    return past
