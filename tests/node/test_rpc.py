@@ -7,6 +7,7 @@ import base64
 import json
 import os
 from collections.abc import AsyncIterator
+from inspect import Parameter
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from timecoin.keys import Keypair, address, save_keystore
 from timecoin.ledger.blocks import Block
 from timecoin.ledger.checks import REASONS
 from timecoin.ledger.transactions import Output, Transaction, outpoint
-from timecoin.node.rpc.dispatch import Dispatcher
+from timecoin.node.rpc.dispatch import Method, RpcError
 from timecoin.node.rpc.methods import all_methods
 from timecoin.node.rpc.server import RpcServer
 
@@ -253,7 +254,16 @@ def test_every_method_is_in_the_table_once() -> None:
     gettxout listunspent getbalance sendtoaddress getmempoolinfo getrawmempool gettransaction getpeerinfo getnetworkinfo
     masternodelist getconsensusinfo gettxfinality stop uptime waitforblockheight"""
     assert set(wanted.split()) == set(names)
-    Dispatcher(None, all_methods())
+
+
+def test_every_parameter_has_a_type_that_refuses_something() -> None:
+    for handler in all_methods():
+        method = Method.of(handler)
+        for name in method.parameters:
+            required = [other for other, parameter in method.parameters.items() if parameter.default is Parameter.empty]
+            with pytest.raises(RpcError, match=r"^\w+ = ") as caught:
+                method.bind({parameter: {"an": "object"} for parameter in (name, *required)})
+            assert caught.value.code == -32602
 
 
 # The chain

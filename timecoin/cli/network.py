@@ -27,7 +27,7 @@ from timecoin.ledger.transactions import outpoint
 from timecoin.node.config import load
 from timecoin.node.keystores import OPERATOR
 from timecoin.node.runner import initialise
-from timecoin.wallet.client import RpcClient, RpcUnreachable
+from timecoin.wallet.client import COOKIE_NAME, URL_NAME, RpcClient, RpcUnreachable
 
 HOST = "127.0.0.1"
 FUNDED_KEYS = 64
@@ -70,7 +70,7 @@ class NodeProcess:
     def start(self) -> None:
         """Starts the process; `wait_ready` says when it answers. It ends with the thread that started it."""
         # What a killed process left behind would lead clients to nobody, or to somebody else.
-        for name in (".cookie", "rpc.url"):
+        for name in (COOKIE_NAME, URL_NAME):
             (self.data_dir / name).unlink(missing_ok=True)
         command = [sys.executable, "-m", "timecoin", "node", "start", "--with-parent", "--config", str(self.config_file)]
         with self.log_file.open("ab") as log:

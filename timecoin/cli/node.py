@@ -99,8 +99,10 @@ def stop(data_dir: Path | None, rpc_url: str | None, wait: bool) -> None:
 
 def _wait_for_end(directory: Path) -> None:
     """The node holds a lock on its data directory as long as it lives."""
+    from timecoin.node.storage import LOCK_NAME
+
     try:
-        with (directory / "LOCK").open("rb") as lock:
+        with (directory / LOCK_NAME).open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH)
     except FileNotFoundError:
         return

@@ -105,7 +105,7 @@ class Ready:
     wanted: list[bytes] = field(default_factory=list)  # transactions that others vote for
     wanted_body: bytes | None = None
     certified: list[bytes] = field(default_factory=list)
-    final: list[bytes] = field(default_factory=list)
+    final: list[bytes] = field(default_factory=list)  # pending, or committed a moment ago
     evidence: list[Evidence] = field(default_factory=list)
 
     def __bool__(self) -> bool:
@@ -129,6 +129,24 @@ class Core:
 
     def _open(self, height: int, now: int) -> Height:
         return Height(self._seat.epoch, height, self.quorum, self._seat.me, self._timing, self.fastpath, since=now)
+
+    def is_foreign(self, message: Message) -> bool:
+        """Whether a message carries our index and a valid signature, but is none that we remember to have signed."""
+        if message.voter != self._seat.me or message.epoch != self._seat.epoch:
+            return False
+        if isinstance(message, VoteBatch):
+            return message.header.sequence > self.fastpath.sequence
+        return message.height > self.height.height or (
+            message.height == self.height.height and not self.height.has_signed(message)
+        )
+
+    def resign(self) -> None:
+        """Sign nothing more in this epoch."""
+        self._seat = self._seat._replace(me=None)
+        self.fastpath.resign()
+        self.height.resign()
+        self._ready.batch = None
+        self._ready.drafts.clear()
 
     @property
     def decided(self) -> int:
@@ -190,7 +208,9 @@ class Core:
 
     def _note(self, counted: Counted, batch: VoteBatch | None = None) -> None:
         self._ready.certified += [txid for txid in counted.certified if self.fastpath.is_pending(txid)]
-        self._ready.final += [txid for txid in counted.final if self.fastpath.is_pending(txid)]
+        self._ready.final += [
+            txid for txid in counted.final if self.fastpath.is_pending(txid) or self.fastpath.was_committed(txid)
+        ]
         self._ready.wanted += counted.wanted
         if counted.conflicting is not None and batch is not None:
             self._ready.evidence.append(Evidence(counted.conflicting, batch))

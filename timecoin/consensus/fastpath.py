@@ -78,6 +78,7 @@ class FastPath:
         self._slots: dict[tuple[int, int], list[bytes]] = {}
         self._proofs: dict[tuple[VoteKind, bytes], dict[int, VoteProof]] = {}
         self._recent: OrderedDict[bytes, bool] = OrderedDict()  # closed not long ago: committed (True) or void
+        self._late: OrderedDict[bytes, int] = OrderedDict()  # committed at this height: ACKs on their way still count
         self._locks = locks
         self._acked: dict[bytes, None] = {}  # live ACKs of our own
         self._acked_outpoints: dict[bytes, bytes] = {}
@@ -106,6 +107,10 @@ class FastPath:
             self._try_lock(txid, now)
         if self.is_certified(txid):
             self._to_ack[txid] = None
+
+    def resign(self) -> None:
+        """Vote no more. What was voted for stays in force."""
+        self._me = None
 
     def retry_locks(self, now: int) -> None:
         """LOCK every admitted transaction that can be locked."""
@@ -142,24 +147,24 @@ class FastPath:
             for outpoint in self._inputs[txid]:
                 contenders.update(self._spenders[outpoint])
         for txid in committed:
-            self._close(txid, committed=True)
+            self._close(txid, height, committed=True)
         for txid in void:
-            self._close(txid, committed=False)
+            self._close(txid, height, committed=False)
         for txid in sorted(contenders):
             if txid in self._inputs:
                 self._try_lock(txid, now)
         self._prune(height)
         return contradicted
 
-    def _close(self, txid: bytes, *, committed: bool) -> None:
+    def _close(self, txid: bytes, height: int, *, committed: bool) -> None:
         self._release(txid)
         self._forget(txid)
-        for tally in self._tallies.values():
-            tally.remove(txid)
-        for kind in VoteKind:
-            self._proofs.pop((kind, txid), None)
+        for kind in VoteKind if not committed else (VoteKind.LOCK,):
+            self._forget_votes(kind, txid)
         for unknown in self._unknown:
             unknown.pop(txid, None)
+        if committed:
+            self._late[txid] = height
         self._recent[txid] = committed
         while len(self._recent) > params.MAX_SEEN:
             self._recent.popitem(last=False)
@@ -238,6 +243,8 @@ class FastPath:
         for start in range(0, len(ids), 32):
             txid = ids[start : start + 32]
             if txid in self._recent:
+                if kind is VoteKind.ACK and txid in self._late:
+                    fresh.append(txid)
                 continue
             fresh.append(txid)
             if txid not in self._inputs:
@@ -257,9 +264,12 @@ class FastPath:
     def _forget_unknown(self, txid: bytes) -> None:
         if any(txid in unknown for unknown in self._unknown):
             return
-        for kind, tally in self._tallies.items():
-            tally.remove(txid)
-            self._proofs.pop((kind, txid), None)
+        for kind in VoteKind:
+            self._forget_votes(kind, txid)
+
+    def _forget_votes(self, kind: VoteKind, txid: bytes) -> None:
+        self._tallies[kind].remove(txid)
+        self._proofs.pop((kind, txid), None)
 
     def seal(self, decided: int, incompatible: Callable[[bytes, tuple[bytes, ...]], bool]) -> VoteBatch | None:
         """The next own batch, or None when there is nothing to vote for.
@@ -409,6 +419,8 @@ class FastPath:
     # --- keeping it small
 
     def _prune(self, height: int) -> None:
+        while self._late and next(iter(self._late.values())) + _KEEP_HEIGHTS <= height:
+            self._forget_votes(VoteKind.ACK, self._late.popitem(last=False)[0])
         for voter, kept in enumerate(self._kept):
             newest = max(kept, default=None)
             for key, entry in list(kept.items()):

@@ -54,7 +54,7 @@ class Timing(NamedTuple):
 
     @property
     def grace(self) -> int:
-        """How long votes have a transaction for themselves before a leader takes it without a certificate."""
+        """How long after the first transaction a block is due at the earliest: time for the votes to make it FINAL."""
         return self.block_interval // 4
 
     def timeout(self, view: int) -> int:
@@ -425,6 +425,15 @@ class Height:
             self._out.drafts.append(Draft(message, block, certificate))
 
     # --- what the owner asks
+
+    def resign(self) -> None:
+        """Sign nothing more."""
+        self._me = None
+
+    def has_signed(self, message: PbftMessage) -> bool:
+        """Whether a message of this height with our index fills a slot that we filled, with the same digest."""
+        own = self._own.get((_kind(message), message.view))
+        return (_kind(message), message.view) in self._signed and (own is None or own.digest == message.digest)
 
     def take(self) -> Output:
         """What is to be done, handed over once."""

@@ -306,7 +306,10 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.resume_reading()
 
     def close(self, reason: Reason) -> None:
-        """Say goodbye and end the connection, by force after `goodbye_seconds`."""
+        """Say goodbye and end the connection, by force after `goodbye_seconds`.
+
+        The word may not arrive: bytes of the peer's that are still unread make the system reset the connection.
+        """
         if self.reason is None and self._transport is not None and not self._transport.is_closing():
             self._transport.write(encode_frame(Kind.GOODBYE, encode_goodbye(reason)))
         self._end(reason)

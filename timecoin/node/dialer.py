@@ -19,8 +19,7 @@ from timecoin.node.handshake import Reason
 from timecoin.node.ratelimit import Backoff
 
 LOOK_SECONDS = 1.0  # how often the book is looked into when nothing else calls for it
-MAX_OWN = 256  # addresses remembered as leading back to this node; forgotten together when there are more
-REFUSED_SECONDS = 60.0  # an address whose node has no slot for us, or is connected already, is left alone for so long
+REFUSED_SECONDS = 60.0  # an address that leads to ourselves, to a full node or to one that we are connected to rests so long
 
 
 class Outcome(NamedTuple):
@@ -60,7 +59,6 @@ class Dialer:
         self._seeds: frozenset[Address] = frozenset()
         self._kept: dict[Address, asyncio.Task[None]] = {}
         self._trying: dict[Address, asyncio.Task[None]] = {}
-        self._own: set[Address] = set()  # addresses that led back to this node
         self._filler: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
 
@@ -73,7 +71,7 @@ class Dialer:
         """Keep connections to these, and to the seeds, and to no others longer than they last."""
         if self._filler is None:
             return
-        wanted = self._seeds.union(addresses) - self._own
+        wanted = self._seeds.union(addresses)
         for address in self._kept.keys() - wanted:
             self._kept.pop(address).cancel()
         for address in wanted - self._kept.keys():
@@ -100,8 +98,9 @@ class Dialer:
         while True:
             connection, reason = await self._dial(address)
             if reason is Reason.SELF:
-                self._note_own(address)
-                return
+                # Not given up for good: whoever carries the bytes can make any address look so, by an echo.
+                await asyncio.sleep(REFUSED_SECONDS)
+                continue
             began = loop.time()
             if connection is not None:
                 await connection.ended.wait()
@@ -114,7 +113,7 @@ class Dialer:
         while True:
             self._wake.clear()
             while self._free_slots() - len(self._trying) > 0:
-                taken = self._connected() | self._own | self._trying.keys() | self._kept.keys()
+                taken = self._connected() | self._trying.keys() | self._kept.keys()
                 address = self._book.candidate(loop.time(), taken)
                 if address is None:
                     self._ask()
@@ -137,15 +136,7 @@ class Dialer:
         if reason is None:
             if connection is not None:
                 self._book.answered(address, int(time.time()))
-        elif reason is Reason.SELF:
-            self._note_own(address)
-            self._book.remove(address)
-        elif reason in (Reason.DUPLICATE, Reason.FULL, Reason.BANNED, Reason.SHUTDOWN):
+        elif reason in (Reason.SELF, Reason.DUPLICATE, Reason.FULL, Reason.BANNED, Reason.SHUTDOWN):
             self._book.postpone(address, loop.time() + REFUSED_SECONDS)
         else:
             self._book.failed(address, loop.time())
-
-    def _note_own(self, address: Address) -> None:
-        if len(self._own) >= MAX_OWN:
-            self._own.clear()
-        self._own.add(address)

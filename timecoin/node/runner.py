@@ -36,7 +36,7 @@ from timecoin.node.shutdown import Signals, Step, end_in_order
 from timecoin.node.storage import DATA_NAME, Storage
 from timecoin.node.watch import Watch
 from timecoin.replica import journal
-from timecoin.replica.effects import Accepted, Committed, Equivocated, Event, Final, Rejected, Void
+from timecoin.replica.effects import Accepted, Committed, Equivocated, Event, Final, Rejected, Resigned, Void
 from timecoin.replica.replica import Replica
 from timecoin.replica.tables import META, META_CHAIN_ID, TRANSACTIONS
 
@@ -259,6 +259,8 @@ class Node:
                 self._watch.voided(txid)
             case Equivocated(voter, epoch):
                 log.warning("equivocation", extra=fields(voter=voter, epoch=epoch))
+            case Resigned(voter, epoch):
+                log.critical("the operator key signs elsewhere, or votes were lost", extra=fields(voter=voter, epoch=epoch))
 
     def kept(self, event: Event) -> None:
         match event:

@@ -45,9 +45,15 @@ class Admission:
         self.missing: list[tuple[bytes, int | None]] = []  # parents that waiting transactions need, and who may have them
 
     def decode(self, payload: bytes) -> list[Transaction]:
-        """The transactions of a TRANSACTIONS message. Raises DecodeError."""
+        """The transactions of a TRANSACTIONS message that are not known already. Raises DecodeError."""
         batch = codec.decode_transactions(payload)
-        return [Transaction.from_batch(batch, place) for place in range(batch.count)]
+        txids, wtxids = batch.txids, batch.wtxids
+        fresh = []
+        for place in range(batch.count):
+            at = 32 * place
+            if wtxids[at : at + 32] not in self._checking and not self.is_known(txids[at : at + 32]):
+                fresh.append(Transaction.from_batch(batch, place))
+        return fresh
 
     def submit(self, raw: bytes) -> Transaction:
         """Decode a transaction from RPC; what is wrong with its form is raised at once."""

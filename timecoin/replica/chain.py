@@ -114,22 +114,23 @@ class Chain:
         return all(entry.tx.txid in chosen for entry in self._pool if entry.state is not PoolState.PENDING)
 
     def _too_early(self, fastpath: FastPath, now: int) -> set[bytes]:
-        """Uncertified transactions that the votes shall have more time for; of contested ones, all but the best backed.
+        """What the votes shall have more time for: transactions that are not FINAL and not older than an interval.
 
-        What is left takes its chance in view 0: a missed vote, or a coin whose owner signed twice.
+        Older ones take their chance in view 0 (a missed vote, or a coin whose owner signed twice); of those that contend for
+        a coin only the best backed. An epoch that may close waits for nobody.
         """
         exclude: set[bytes] = set()
-        grace, interval = self._timing.grace, self._timing.block_interval
+        closing = self.ledger.height + 1 >= self.ledger.nominal_last
         for entry in self._pool:
-            if entry.state is not PoolState.PENDING:
+            if entry.state is PoolState.FINAL or (closing and entry.state is PoolState.CERTIFIED):
                 continue
             txid = entry.tx.txid
-            if entry.added_ms + grace > now:
+            if entry.added_ms + self._timing.block_interval > now:
                 exclude.add(txid)
-            elif fastpath.contested(txid):
+            elif entry.state is PoolState.PENDING and fastpath.contested(txid):
                 rivals = self._pool.conflicts(txid)
                 best = max((fastpath.votes(VoteKind.LOCK, other), other) for other in (txid, *rivals))[1]
-                if best != txid or self.ledger.height + 1 < self._contest_from or entry.added_ms + interval > now:
+                if best != txid or self.ledger.height + 1 < self._contest_from:
                     exclude.add(txid)
         return exclude
 

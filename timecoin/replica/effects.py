@@ -104,7 +104,14 @@ class Equivocated(NamedTuple):
     epoch: int
 
 
-Event = Accepted | Rejected | Final | Void | Committed | Equivocated
+class Resigned(NamedTuple):
+    """We stopped voting until the next epoch: somebody else signs with our key, or our store has lost votes."""
+
+    voter: int
+    epoch: int
+
+
+Event = Accepted | Rejected | Final | Void | Committed | Equivocated | Resigned
 
 
 @dataclass(slots=True)

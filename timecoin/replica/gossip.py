@@ -27,6 +27,7 @@ from timecoin.replica.wire import Kind
 _ASK_AFTER_MS = 100  # a wanted transaction usually comes by itself
 _ASK_AGAIN_MS = 500
 _ASK_TIMES = 8
+_FETCH_AFTER_MS = 300  # who is one block behind usually decides by itself
 _PAGE_TIMEOUT_MS = 3000
 _REPEAT_MS = 1000  # between repetitions of what may have been missed; doubles while a height stays open
 _MOST_PAUSE_MS = 8000
@@ -77,6 +78,7 @@ class Gossip:
         self.fetched = Fetched()
         self._wanted: OrderedDict[bytes, _Wanted] = OrderedDict()
         self._page: _Page | None = None
+        self._behind = (-1, 0)  # at this height since then a peer has been one block ahead
         self._repeat_at = 0
         self._repeated_height = -1
         self._pause = _REPEAT_MS
@@ -229,8 +231,14 @@ class Gossip:
         if self.fetched.blocks or not self.peers:
             return
         best = max(self.peers, key=lambda peer: (self.peers[peer].height, -peer))
-        if self.peers[best].height <= self._core.decided:
+        decided, highest = self._core.decided, self.peers[best].height
+        if highest <= decided:
             return
+        if self._behind[0] != decided:
+            self._behind = (decided, now)
+        if highest == decided + 1 and now < self._behind[1] + _FETCH_AFTER_MS:
+            return
+        self._behind = (-1, 0)
         self._page = _Page(best, now + _PAGE_TIMEOUT_MS)
         first = self._core.decided + 1
         self._out.send(Kind.GET_BLOCKS, encode_get_blocks(first, params.MAX_PAGE_BLOCKS), to=best)
@@ -254,9 +262,12 @@ class Gossip:
 
     def deadline(self) -> int | None:
         waits = [self._repeat_at] if self._core.fastpath.pending or self._wanted or self.peers else []
-        waits += [wanted.at for wanted in list(self._wanted.values())[:1]]
+        if self._wanted:
+            waits.append(next(iter(self._wanted.values())).at)
         if self._page is not None:
             waits.append(self._page.until)
+        elif self._behind[0] == self._core.decided:
+            waits.append(self._behind[1] + _FETCH_AFTER_MS)
         return min(waits, default=None)
 
     def tick(self, now: int) -> bool:

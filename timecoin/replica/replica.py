@@ -39,7 +39,7 @@ from timecoin.ledger.transactions import Transaction
 from timecoin.replica import journal, payloads, tables
 from timecoin.replica.admission import Admission
 from timecoin.replica.chain import Chain, body_matches
-from timecoin.replica.effects import Committed, Effects, Equivocated, Final, SignatureJob, Void
+from timecoin.replica.effects import Committed, Effects, Equivocated, Final, Resigned, SignatureJob, Void
 from timecoin.replica.gossip import Gossip
 from timecoin.replica.outbox import Outbox
 from timecoin.replica.restart import Restart
@@ -75,6 +75,7 @@ class Replica:
         self.out = Outbox()
         self.ledger = journal.restore_ledger(genesis, store)
         self.pool = TransactionPool()
+        self._operator = operator
         self._signer = signer
         carried = vote_anyway or operator is None or store.get(tables.META, tables.META_VOTER) == operator
         self._may_vote = carried  # otherwise only from the next epoch on, whose beginning it will have seen
@@ -239,6 +240,8 @@ class Replica:
                 return
             if epoch != self.ledger.epoch:
                 return
+            if self.core.is_foreign(message):
+                self._resign()
             self.out.send(kind, payload, exclude=peer)
             if isinstance(message, VoteBatch):
                 self._store_batch(message, payload)
@@ -246,6 +249,13 @@ class Replica:
             self.core.step(Receive(message), self.now)
 
         self.out.urgent.add(keys, [check.message for check in checks], [check.signature for check in checks], then)
+
+    def _resign(self) -> None:
+        """Our key has signed what this store does not know: another vote of ours could contradict it."""
+        self.out.write(tables.META, tables.META_VOTER, None)
+        self.out.event(Resigned(self.me or 0, self.ledger.epoch))
+        self._may_vote = False
+        self.core.resign()
 
     def _store_batch(self, batch: VoteBatch, payload: bytes) -> None:
         """On a masternode, LOCKs are durable before our ACK that rests on them is."""
@@ -349,7 +359,7 @@ class Replica:
         for txid in ready.certified:
             self.admission.certify(txid, self.now)
         for txid in ready.final:
-            if self.admission.finalize(txid, self.now):
+            if self.admission.finalize(txid, self.now) or self.core.fastpath.was_committed(txid):
                 self.out.event(Final(txid))
         self.gossip.want(ready.wanted, self._hint, self.now)
         for evidence in ready.evidence:
@@ -423,6 +433,8 @@ class Replica:
         delta = self._chain.apply(digest, certificate)
         if self.ledger.epoch != epoch:
             self._may_vote = True
+            if self._operator is not None:
+                self.out.write(tables.META, tables.META_VOTER, self._operator)
         seat = self._chain.seat(may_vote=self._may_vote)
         info = BlockInfo(
             delta.hash, delta.height, epoch, delta.header.proposer, delta.header.closes_epoch, delta.txids, delta.spends

@@ -45,7 +45,7 @@ TABLES = (
 META_CHAIN_ID = b"chain_id"
 META_LTHASH = b"lthash"
 META_TIP = b"tip"  # height u64, block hash
-META_VOTER = b"voter"  # operator key whose votes this store has carried since genesis
+META_VOTER = b"voter"  # operator key whose votes this store has carried since genesis, or since an epoch began
 META_EPOCH = b"epoch"  # height that closed the epoch before u64, the masternode set that votes at the next height
 META_SEQUENCE = b"sequence"  # epoch u64, the last sequence number used for an own vote batch u64
 

@@ -16,7 +16,7 @@ from timecoin.errors import TimecoinError
 from timecoin.keys import Keypair
 from timecoin.ledger.genesis import Genesis, GenesisMasternode
 from timecoin.ledger.transactions import Output, Transaction, outpoint
-from timecoin.replica.effects import Accepted, Committed, Equivocated, Event, Final, Send
+from timecoin.replica.effects import Accepted, Committed, Equivocated, Event, Final, Resigned, Send
 from timecoin.replica.journal import decode_pbft
 from timecoin.replica.wire import Kind
 from timecoin.sim.invariants import InvariantError, Invariants
@@ -209,6 +209,9 @@ class World:
                 operator = node.replica.ledger.masternodes[voter].operator
                 if any(other.honest and other.operator == operator for other in self.nodes):
                     raise InvariantError(f"evidence against the correct voter {voter}")
+            case Resigned():
+                if node.honest:
+                    raise InvariantError(f"node {node.index} does not recognise its own votes")
             case Accepted(txid):
                 self.say(f"node {node.index} accepts {txid.hex()[:12]}")
 

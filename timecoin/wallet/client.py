@@ -18,6 +18,8 @@ from timecoin.errors import TimecoinError
 if TYPE_CHECKING:
     from types import TracebackType
 
+COOKIE_NAME = ".cookie"  # in the data directory, as node/rpc/server.py leaves them there
+URL_NAME = "rpc.url"
 DEFAULT_TIMEOUT = 60.0  # seconds; longer than the longest wait that a node grants
 
 
@@ -37,10 +39,10 @@ class RpcFailure(TimecoinError):
 def find_node(data_dir: str | os.PathLike[str], url: str | None = None) -> tuple[str, str]:
     """(url, cookie) of the node that runs on a data directory; RpcUnreachable when there is none."""
     try:
-        with open(os.path.join(data_dir, ".cookie"), encoding="ascii") as file:
+        with open(os.path.join(data_dir, COOKIE_NAME), encoding="ascii") as file:
             cookie = file.read().strip()
         if url is None:
-            with open(os.path.join(data_dir, "rpc.url"), encoding="ascii") as file:
+            with open(os.path.join(data_dir, URL_NAME), encoding="ascii") as file:
                 url = file.read().strip()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "not text"

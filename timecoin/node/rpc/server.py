@@ -81,8 +81,9 @@ class RpcServer:
         await runner.cleanup()
 
     async def _handle(self, request: web.Request) -> web.Response:
-        if not self._is_local(request.host):
-            return _refused(403, f"the host {request.host[:100]!r} is not this machine")
+        host = request.headers.get("Host", "")
+        if not self._is_local(host):
+            return _refused(403, f"the host {host[:100]!r} is not this machine")
         if not self._is_authorised(request.headers.get("Authorization", "")):
             response = _refused(401, "the cookie is missing or wrong")
             response.headers["WWW-Authenticate"] = 'Basic realm="timecoin"'
