@@ -50,6 +50,7 @@ MAX_TALLIED = 65_536  # ids that one tally of votes counts at once, unless told 
 MAX_UNKNOWN_VOTES = 20_000  # ids per voter whose transaction is not here yet; the oldest are forgotten
 MAX_BATCHES_PER_SLOT = 4  # conflicting batches of one voter and sequence number that are kept
 MAX_KEPT_BATCHES = 20_000  # vote batches of one voter that are kept for open transactions
+MAX_KEPT_BATCH_BYTES = 64 * 1024 * 1024  # what they may take together
 MAX_LOCKED = 20_000  # transactions whose bodies a masternode keeps because it signed LOCK for them
 MAX_LOCKED_BYTES = 600 * 1024 * 1024
 MAX_VOTE_RANGES = 256  # runs of sequence numbers per voter in one list of what a node has

@@ -159,14 +159,16 @@ class Core:
 
     # --- in
 
-    def step(self, event: Event, now: int) -> None:
+    def step(self, event: Event, now: int) -> bool:
+        """Take an event in. Of a message: whether it told anything new, so that others should hear it too."""
+        news = True
         match event:
             case Receive(message):
-                self._receive(message, now, own=False)
+                news = message.voter != self._seat.me and self._receive(message, now, own=False)
             case Durable(message):
                 self._receive(message, now, own=True)
             case Certified(certificate):
-                self._note(self.fastpath.count_certificate(certificate))
+                news = self._note(self.fastpath.count_certificate(certificate))
             case Admit(txid, inputs, size):
                 self.fastpath.admit(txid, inputs, size, now)
                 if self.fastpath.is_final(txid):
@@ -184,29 +186,34 @@ class Core:
                 pass
         self.height.demand(self.fastpath.pending > 0, now)
         self.height.tick(now)
+        return news
 
-    def _receive(self, message: Message, now: int, *, own: bool) -> None:
+    def _receive(self, message: Message, now: int, *, own: bool) -> bool:
         if isinstance(message, VoteBatch):
             if own:
                 self._batch_in_flight = False
             if message.epoch == self._seat.epoch:
-                self._note(self.fastpath.count_batch(message, self.decided), message)
+                return self._note(self.fastpath.count_batch(message, self.decided), message)
         elif message.epoch == self._seat.epoch:
             if message.height == self.height.height:
-                self.height.receive(message, now, own=own)
-            elif self.height.height < message.height <= self.height.height + _HEIGHTS_AHEAD:
-                self._keep(message)
+                return self.height.receive(message, now, own=own)
+            if self.height.height < message.height <= self.height.height + _HEIGHTS_AHEAD:
+                return self._keep(message)
+        return False
 
-    def _keep(self, message: PbftMessage) -> None:
+    def _keep(self, message: PbftMessage) -> bool:
         """Buffer a message of a later height: a bounded number per voter, the oldest dropped."""
         kept = self._ahead.setdefault(message.voter, deque(maxlen=params.MAX_BUFFERED_PER_VOTER))
+        if message in kept:
+            return False
         if isinstance(message, (Proposal, NewView)):
             blocks = [m for m in kept if isinstance(m, (Proposal, NewView))]
             if len(blocks) >= _BLOCKS_AHEAD:
                 kept.remove(blocks[0])
         kept.append(message)
+        return True
 
-    def _note(self, counted: Counted, batch: VoteBatch | None = None) -> None:
+    def _note(self, counted: Counted, batch: VoteBatch | None = None) -> bool:
         self._ready.certified += [txid for txid in counted.certified if self.fastpath.is_pending(txid)]
         self._ready.final += [
             txid for txid in counted.final if self.fastpath.is_pending(txid) or self.fastpath.was_committed(txid)
@@ -214,6 +221,7 @@ class Core:
         self._ready.wanted += counted.wanted
         if counted.conflicting is not None and batch is not None:
             self._ready.evidence.append(Evidence(counted.conflicting, batch))
+        return counted.new
 
     def _applied(self, info: BlockInfo, seat: Seat, now: int) -> None:
         contradicted = self.fastpath.close(info.txids, info.spends, info.height, now)
@@ -229,10 +237,14 @@ class Core:
             self.fastpath = FastPath(seat.epoch, self.quorum, seat.me, self._locks)
             self.fastpath.dropped = closed.dropped
             self._batch_in_flight = False
+            self._ready.certified.clear()
+            self._ready.final.clear()
         self._seat = seat
         self.fastpath.draining = info.height >= seat.nominal_last - 1
         self._take_height()
-        self._ready.decision = None  # the block was fetched in the same step in which the votes decided it here
+        # What the decided height still wanted, when its block was fetched in the same step in which votes moved it here.
+        self._ready.decision = self._ready.build = self._ready.wanted_body = None
+        self._ready.checks.clear()
         self.height = self._open(info.height + 1, now)
         self.height.demand(self.fastpath.pending > 0, now)
         ahead, self._ahead = self._ahead, {}

@@ -18,6 +18,7 @@ forgotten), batches kept per voter (MAX_KEPT_BATCHES), batches per sequence numb
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ from timecoin.consensus.certificates import VoteCertificate, VoteKind, VoteProof
 from timecoin.consensus.messages import VoteBatch
 from timecoin.consensus.quorum import Quorum
 
+_NO_END = 2**64
+_BATCH_OVERHEAD = 512  # bytes of memory beside the ids
 _RECENT_HEIGHTS = 2  # a batch is offered to others that long, and then as long as a transaction in it is pending
 _KEEP_HEIGHTS = 8  # a batch none of whose transactions is pending is kept that long for those who lag
 
@@ -75,6 +78,7 @@ class FastPath:
         self._tallies = {kind: Tally(quorum.n, quorum.q, capacity=capacity) for kind in VoteKind}
         self._unknown: list[OrderedDict[bytes, None]] = [OrderedDict() for _ in range(quorum.n)]
         self._kept: list[dict[tuple[int, bytes], _Kept]] = [{} for _ in range(quorum.n)]
+        self._kept_bytes = [0] * quorum.n
         self._slots: dict[tuple[int, int], list[bytes]] = {}
         self._proofs: dict[tuple[VoteKind, bytes], dict[int, VoteProof]] = {}
         self._recent: OrderedDict[bytes, bool] = OrderedDict()  # closed not long ago: committed (True) or void
@@ -118,9 +122,13 @@ class FastPath:
             self._try_lock(txid, now)
 
     def withdraw(self, txid: bytes) -> None:
-        """The pool no longer holds a transaction that we have not voted for."""
-        if txid not in self._locked and txid not in self._acked:
-            self._forget(txid)
+        """The pool no longer holds a transaction that we have not voted for: it is unknown again."""
+        if txid not in self._inputs or self.has_voted(txid):
+            return
+        self._forget(txid)
+        for kind in VoteKind:
+            for voter in self._tallies[kind].voters(txid):
+                self._note_unknown(voter, txid)
 
     def _try_lock(self, txid: bytes, now: int) -> None:
         if self._me is None or self.draining or txid in self._locked:
@@ -206,20 +214,23 @@ class FastPath:
         kept = self._kept[voter]
         if (sequence, digest) in kept:
             return Counted()
-        counted = Counted(new=True)
+        counted = Counted()
+        if all(txid in self._recent and txid not in self._late for txid in _ids(batch.locks + batch.acks)):
+            return counted  # about nothing that is open
         rivals = self._slots.setdefault((voter, sequence), [])
         if rivals and (sequence, rivals[0]) in kept:
             counted.conflicting = kept[sequence, rivals[0]].batch
         if len(rivals) >= params.MAX_BATCHES_PER_SLOT:
-            counted.new = False
             return counted
+        counted.new = True
         rivals.append(digest)
+        kept[sequence, digest] = _Kept(batch, height)
+        self._kept_bytes[voter] += _size(batch)
         if voter == self._me:
             self._sequence = max(self._sequence, sequence)
         else:
-            while len(kept) >= params.MAX_KEPT_BATCHES:
+            while len(kept) > 1 and self._is_full(voter, spare=1):
                 self._drop(voter, next(iter(kept)))
-        kept[sequence, digest] = _Kept(batch, height)
         for kind, ids in ((VoteKind.LOCK, batch.locks), (VoteKind.ACK, batch.acks)):
             self._count(kind, voter, ids, counted)
         return counted
@@ -237,6 +248,13 @@ class FastPath:
                 self._count(certificate.kind, proof.header.voter, certificate.txid, counted)
         return counted
 
+    def shown(self, txid: bytes) -> VoteCertificate | None:
+        """CERT(T), if votes in it came as a certificate and not in a batch that we keep."""
+        return self.certificate(VoteKind.LOCK, txid) if (VoteKind.LOCK, txid) in self._proofs else None
+
+    def keeps(self, batch: VoteBatch) -> bool:
+        return (batch.header.sequence, batch.digest()) in self._kept[batch.voter]
+
     def _count(self, kind: VoteKind, voter: int, ids: bytes, counted: Counted) -> None:
         fresh = []
         unknown = self._unknown[voter]
@@ -250,9 +268,10 @@ class FastPath:
             if txid not in self._inputs:
                 unknown[txid] = None
                 counted.wanted.append(txid)
+            elif kind is VoteKind.LOCK and txid not in self._acked and self._tallies[kind].reached(txid):
+                self._to_ack[txid] = None  # the certificate may have become complete, if only here
         reached = self._tallies[kind].add(voter, b"".join(fresh))
-        while len(unknown) > params.MAX_UNKNOWN_VOTES:
-            self._forget_unknown(unknown.popitem(last=False)[0])
+        self._trim_unknown(voter)
         if kind is VoteKind.LOCK:
             counted.certified += reached
         else:
@@ -260,6 +279,15 @@ class FastPath:
         for txid in reached:
             if txid in self._inputs:
                 self._to_ack[txid] = None
+
+    def _note_unknown(self, voter: int, txid: bytes) -> None:
+        self._unknown[voter][txid] = None
+        self._trim_unknown(voter)
+
+    def _trim_unknown(self, voter: int) -> None:
+        unknown = self._unknown[voter]
+        while len(unknown) > params.MAX_UNKNOWN_VOTES:
+            self._forget_unknown(unknown.popitem(last=False)[0])
 
     def _forget_unknown(self, txid: bytes) -> None:
         if any(txid in unknown for unknown in self._unknown):
@@ -277,7 +305,7 @@ class FastPath:
         `incompatible(txid, inputs)` is R2: whether a proposal that we signed at the undecided height excludes it. From here on
         R1 counts the ACKs in it as given.
         """
-        if self._me is None or self.draining or len(self._kept[self._me]) >= params.MAX_KEPT_BATCHES:
+        if self._me is None or self.draining or self._is_full(self._me):
             return None
         locks = [txid for txid in list(self._to_lock)[: params.MAX_BATCH_VOTES] if txid in self._locked]
         acks: list[bytes] = []
@@ -287,7 +315,9 @@ class FastPath:
             inputs = self._inputs[txid]
             if txid in self._acked or self._conflicts_with_ack(txid, inputs):
                 del self._to_ack[txid]
-            elif self._tallies[VoteKind.LOCK].reached(txid) and not incompatible(txid, inputs):
+            elif not self._tallies[VoteKind.LOCK].reached(txid) or self.certificate(VoteKind.LOCK, txid) is None:
+                del self._to_ack[txid]  # until more votes for it come
+            elif not incompatible(txid, inputs):
                 del self._to_ack[txid]
                 self._record_ack(txid, inputs)
                 acks.append(txid)
@@ -369,8 +399,9 @@ class FastPath:
         """Whether it was committed not long ago."""
         return self._recent.get(txid, False)
 
-    def has_locked(self, txid: bytes) -> bool:
-        return txid in self._locked
+    def has_voted(self, txid: bytes) -> bool:
+        """Whether a LOCK or an ACK of ours for it is in force."""
+        return txid in self._locked or txid in self._acked
 
     def acked(self) -> Iterator[bytes]:
         """Pending transactions that we ACKed, the oldest first."""
@@ -410,10 +441,11 @@ class FastPath:
         """Those of them that others may need, rising."""
         return sorted({sequence for (sequence, _), kept in self._kept[voter].items() if kept.open})
 
-    def batches(self, voter: int, first: int, last: int) -> Iterator[VoteBatch]:
-        """The kept batches of a voter with sequence numbers from `first` to `last`."""
+    def batches(self, voter: int, runs: Sequence[tuple[int, int]]) -> Iterator[VoteBatch]:
+        """The kept batches of a voter whose sequence numbers are in one of the rising runs (both ends included)."""
         for (sequence, _), kept in self._kept[voter].items():
-            if first <= sequence <= last:
+            at = bisect_right(runs, (sequence, _NO_END)) - 1
+            if at >= 0 and sequence <= runs[at][1]:
                 yield kept.batch
 
     # --- keeping it small
@@ -433,13 +465,24 @@ class FastPath:
                 if entry.height + _KEEP_HEIGHTS <= height:
                     self._drop(voter, key)
 
+    def _is_full(self, voter: int, *, spare: int = 0) -> bool:
+        """Whether no more batches of a voter can be kept: others' oldest ones make room, our own hold the next one back."""
+        kept = len(self._kept[voter]) - spare
+        return kept >= params.MAX_KEPT_BATCHES or self._kept_bytes[voter] >= params.MAX_KEPT_BATCH_BYTES
+
     def _drop(self, voter: int, key: tuple[int, bytes]) -> None:
-        self.dropped.append(self._kept[voter].pop(key).batch)
+        batch = self._kept[voter].pop(key).batch
+        self._kept_bytes[voter] -= _size(batch)
+        self.dropped.append(batch)
         rivals = self._slots.get((voter, key[0]), [])
         if key[1] in rivals:
             rivals.remove(key[1])
         if not rivals:
             self._slots.pop((voter, key[0]), None)
+
+
+def _size(batch: VoteBatch) -> int:
+    return len(batch.locks) + len(batch.acks) + _BATCH_OVERHEAD
 
 
 def _ids(column: bytes) -> Iterator[bytes]:

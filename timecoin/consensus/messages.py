@@ -192,8 +192,8 @@ class ViewChange:
 
     def _claim(self) -> bytes:
         if self.prepared is None:
-            return bytes(36)
-        return (self.prepared.view + 1).to_bytes(4, "little") + self.prepared.digest
+            return bytes(37)
+        return b"\1" + self.prepared.view.to_bytes(4, "little") + self.prepared.digest
 
     def signed_bytes(self, chain_id: bytes) -> bytes:
         slot = _SLOT.pack(self.epoch, self.height, self.view, self.voter)

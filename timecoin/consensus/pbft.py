@@ -200,35 +200,37 @@ class Height:
 
     # --- what comes in
 
-    def receive(self, message: PbftMessage, now: int, *, own: bool = False) -> None:
+    def receive(self, message: PbftMessage, now: int, *, own: bool = False) -> bool:
         """A message of this epoch and height whose signatures are verified and which `inspect` has passed.
 
-        `own`: we drafted it, and it is durable now.
+        `own`: we drafted it, and it is durable now. True when it told anything new.
         """
         if self._decided:
-            return
+            return False
         if own:
             self._own[_kind(message), message.view] = message
-        self._watch(message)
+        news = self._watch(message)
         if isinstance(message, Proposal):
             self._propose(message, justified=False)
         elif isinstance(message, PhaseVote):
-            self._count(message)
+            news = self._count(message) or news
         elif isinstance(message, ViewChange):
-            self._change_view(message)
+            news = self._change_view(message)
         else:
             self._new_view(message, now)
         self._advance(now)
+        return news
 
-    def _watch(self, message: PbftMessage) -> None:
-        """Keep the first message of a slot and report a second one that differs."""
+    def _watch(self, message: PbftMessage) -> bool:
+        """Keep the first message of a slot and report a second one that differs. True for the first."""
         if message.view > self.view + params.MAX_BUFFERED_PER_VOTER:
-            return
+            return False
         if isinstance(message, (Proposal, NewView)):
             message = replace(message, block=b"")  # the signature covers its hash
         first = self._first.setdefault((_kind(message), message.view, message.voter), message)
         if first.digest != message.digest:
             self._out.evidence.append(Evidence(first, message))
+        return first is message
 
     def _propose(self, message: Proposal | NewView, *, justified: bool) -> None:
         if message.view in self._views:
@@ -260,17 +262,18 @@ class Height:
             candidate.info, candidate.valid = info, info is not None
             self._advance(now)
 
-    def _count(self, vote: PhaseVote) -> None:
+    def _count(self, vote: PhaseVote) -> bool:
         if vote.view > self.view + params.MAX_BUFFERED_PER_VOTER:
-            return
+            return False
         digests = self._slots.setdefault((vote.phase, vote.view, vote.voter), set())
-        if vote.digest not in digests and len(digests) >= params.MAX_DIGESTS_PER_SLOT:
-            return
+        if vote.digest in digests or len(digests) >= params.MAX_DIGESTS_PER_SLOT:
+            return False
         digests.add(vote.digest)
         votes = self._counted.setdefault((vote.phase, vote.view, vote.digest), {})
-        votes.setdefault(vote.voter, vote.signature)
+        votes[vote.voter] = vote.signature
         if len(votes) >= self._quorum.q:
             self._certify(vote, votes)
+        return True
 
     def _certify(self, vote: PhaseVote, votes: dict[int, bytes]) -> None:
         chosen = tuple(sorted(votes.items())[: self._quorum.q])
@@ -280,10 +283,10 @@ class Height:
         else:
             self._prepared.setdefault(vote.view, certificate)
 
-    def _change_view(self, message: ViewChange) -> None:
-        self._changes.add(message)
+    def _change_view(self, message: ViewChange) -> bool:
         if message.prepared is not None:
             self._prepared.setdefault(message.prepared.view, message.prepared)
+        return self._changes.add(message)
 
     def _new_view(self, message: NewView, now: int) -> None:
         for change in message.view_changes:
@@ -358,10 +361,15 @@ class Height:
         highest = max((c.prepared for c in changes if c.prepared), key=lambda c: c.view, default=None)
         if highest is None:
             self._out.build = BuildRequest(self.height, self.view, True)
-        elif highest.digest in self._candidates:
-            self._send_new_view(changes, highest.digest, self._candidates[highest.digest].block)
-        else:
+            return
+        candidate = self._candidates.get(highest.digest)
+        if candidate is None:
             self._out.wanted_body = highest.digest
+        elif candidate.valid and candidate.info is not None:
+            self.signed_proposals[highest.digest] = candidate.info
+            self._send_new_view(changes, highest.digest, candidate.block)
+        else:
+            self.add_body(highest.digest, candidate.block)
 
     def _send_new_view(self, changes: tuple[ViewChange, ...], digest: bytes, block: bytes) -> None:
         assert self._me is not None

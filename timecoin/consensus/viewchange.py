@@ -10,6 +10,7 @@ Only the latest few VIEW-CHANGEs of a voter are kept: asking for ever higher vie
 
 from __future__ import annotations
 
+from timecoin import params
 from timecoin.consensus.messages import ViewChange
 from timecoin.consensus.quorum import Quorum
 
@@ -22,17 +23,21 @@ class ViewChanges:
     def __init__(self, quorum: Quorum) -> None:
         self._quorum = quorum
         self._of: list[dict[int, ViewChange]] = [{} for _ in range(quorum.n)]
+        self._added = [0] * quorum.n
 
-    def add(self, message: ViewChange) -> ViewChange | None:
-        """Keep a valid message; the one already kept for the same slot, if any, stays and is returned."""
+    def add(self, message: ViewChange) -> bool:
+        """Keep a valid message unless one of the same slot is kept. True when it is new and worth telling others.
+
+        Every one that is new counts here; to others no more than MAX_BUFFERED_PER_VOTER of a voter are told.
+        """
         kept = self._of[message.voter]
-        known = kept.get(message.view)
-        if known is not None:
-            return known
+        if message.view in kept or (len(kept) == _KEPT_PER_VOTER and message.view < min(kept)):
+            return False
         kept[message.view] = message
-        while len(kept) > _KEPT_PER_VOTER:
+        if len(kept) > _KEPT_PER_VOTER:
             del kept[min(kept)]
-        return None
+        self._added[message.voter] += 1
+        return self._added[message.voter] <= params.MAX_BUFFERED_PER_VOTER
 
     def _highest(self) -> list[tuple[int, int]]:
         """(voter, the highest view it asks for) of all who ask."""

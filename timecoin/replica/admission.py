@@ -40,7 +40,7 @@ class Admission:
         self._core = core
         self._out = out
         self._checking: set[bytes] = set()
-        self._shelf: dict[bytes, tuple[Transaction, int]] = {}  # locked by us but evicted from the pool
+        self._shelf: dict[bytes, tuple[Transaction, int]] = {}  # voted for by us but evicted from the pool
         self.admitted: list[Admitted] = []
         self.missing: list[tuple[bytes, int | None]] = []  # parents that waiting transactions need, and who may have them
 
@@ -160,7 +160,7 @@ class Admission:
     def _add(self, tx: Transaction, fee: int, now: int) -> None:
         for entry in self._pool.add(tx, fee, now, force=self._core.fastpath.is_certified(tx.txid)):
             victim = entry.tx
-            if self._core.fastpath.has_locked(victim.txid):
+            if self._core.fastpath.has_voted(victim.txid):
                 self._shelf[victim.txid] = (victim, entry.fee)
             else:
                 self._out.write(POOL, victim.txid, None)
@@ -179,7 +179,7 @@ class Admission:
         try:
             self._add(tx, fee, now)
         except TransactionError:
-            if self._core.fastpath.has_locked(tx.txid):
+            if self._core.fastpath.has_voted(tx.txid):
                 self._shelf[tx.txid] = (tx, fee)
             else:
                 self._core.fastpath.withdraw(tx.txid)
@@ -221,6 +221,13 @@ class Admission:
             del self._shelf[txid]
         self._retry(created, now)
         return void
+
+    def end_epoch(self) -> None:
+        """No LOCK of ours is in force any more: what was kept only for one is forgotten, certificates count for nothing."""
+        for txid in self._shelf:
+            self._out.write(POOL, txid, None)
+        self._shelf.clear()
+        self._pool.end_epoch()
 
     def _retry(self, outpoints: Iterable[bytes], now: int) -> None:
         ready = self._pool.waiting.ready_after(outpoints)

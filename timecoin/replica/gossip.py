@@ -29,14 +29,16 @@ _ASK_AGAIN_MS = 500
 _ASK_TIMES = 8
 _FETCH_AFTER_MS = 300  # who is one block behind usually decides by itself
 _PAGE_TIMEOUT_MS = 3000
+_AVOID_MS = 10_000
 _REPEAT_MS = 1000  # between repetitions of what may have been missed; doubles while a height stays open
 _MOST_PAUSE_MS = 8000
 _STALE_MS = 2000  # an uncertified transaction that old is sent again
 _MOST_REPEATED = 256  # of those at once
 _MOST_CERTIFICATES = 64  # sent again at once
 _MOST_SENT_BYTES = 512 * 1024  # of transactions in one message
+_MOST_RUNS = 16_384  # asked for at once
 _MOST_BATCHES = 256  # answered to one request
-_MOST_GREETING_BYTES = 4 * 1024 * 1024  # of pending transactions sent to a new peer
+_MOST_SENT_AT_ONCE = 4 * 1024 * 1024  # of transactions in all messages of one occasion
 
 
 @dataclass(slots=True)
@@ -51,6 +53,7 @@ class Peer:
     """What we know of a peer's chain."""
 
     height: int = 0
+    avoid_until: int = 0  # it was slow, or had less than it said: others are asked first
 
 
 @dataclass(slots=True)
@@ -119,10 +122,14 @@ class Gossip:
         return list(self.peers)[self._rotation % len(self.peers)] if self.peers else None
 
     def send_transactions(self, transactions: list[Transaction], *, to: int | None = None, exclude: int | None = None) -> None:
-        """As TRANSACTIONS messages of a bounded size."""
+        """As TRANSACTIONS messages of a bounded size, up to a bounded number of bytes."""
         chunk: list[bytes] = []
         size = 0
+        left = _MOST_SENT_AT_ONCE
         for tx in transactions:
+            left -= tx.size
+            if left < 0:
+                break
             if chunk and size + tx.size > _MOST_SENT_BYTES:
                 self._out.send(Kind.TRANSACTIONS, b"".join(chunk), to=to, exclude=exclude)
                 chunk, size = [], 0
@@ -141,14 +148,7 @@ class Gossip:
     def greet(self, peer: int, pending: list[Transaction]) -> None:
         """A new peer: what it may not know of the open height and the pending transactions."""
         self.peers[peer] = Peer()
-        size = 0
-        greeting = []
-        for tx in pending:
-            size += tx.size
-            if size > _MOST_GREETING_BYTES:
-                break
-            greeting.append(tx)
-        self.send_transactions(greeting, to=peer)
+        self.send_transactions(pending, to=peer)
         self._send_have(peer)
 
     def forget(self, peer: int) -> None:
@@ -170,10 +170,11 @@ class Gossip:
         fastpath = self._core.fastpath
         if epoch != fastpath.epoch:
             return None
-        wanted = []
+        wanted: list[Ranges] = []
+        left = _MOST_RUNS
         for voter, runs in theirs:
-            if voter >= self._core.quorum.n:
-                continue
+            if voter >= self._core.quorum.n or left <= 0:
+                break
             held = fastpath.kept(voter)
             gaps: list[tuple[int, int]] = []
             for first, last in runs:
@@ -185,7 +186,9 @@ class Gossip:
                 if first <= last:
                     gaps.append((first, last))
             if gaps:
-                wanted.append(Ranges(voter, tuple(gaps[-params.MAX_VOTE_RANGES :])))
+                gaps = gaps[-min(left, params.MAX_VOTE_RANGES) :]
+                left -= len(gaps)
+                wanted.append(Ranges(voter, tuple(gaps)))
         return encode_ranges(epoch, wanted) if wanted else None
 
     def answer_votes(self, peer: int, epoch: int, wanted: list[Ranges]) -> None:
@@ -194,12 +197,11 @@ class Gossip:
             return
         left = _MOST_BATCHES
         for voter, runs in wanted:
-            for first, last in runs if voter < self._core.quorum.n else ():
-                for batch in fastpath.batches(voter, first, last):
-                    if left == 0:
-                        return
-                    left -= 1
-                    self._out.send(Kind.VOTE_BATCH, batch.encode(), to=peer)
+            for batch in fastpath.batches(voter, runs) if voter < self._core.quorum.n else ():
+                if left == 0:
+                    return
+                left -= 1
+                self._out.send(Kind.VOTE_BATCH, batch.encode(), to=peer)
 
     def _send_certificates(self) -> None:
         """CERT(T) and T for what we ACKed and what is still in no block."""
@@ -221,24 +223,28 @@ class Gossip:
     # --- blocks
 
     def fetch(self, now: int) -> None:
-        """Ask the peer with the highest tip for the blocks after ours, unless a page is on its way or not yet applied."""
+        """Ask one of the peers that are ahead for the blocks after ours, unless a page is on its way or not yet applied."""
         if self._page is not None:
             if self._page.until > now:
                 return
             if self._page.peer in self.peers:
-                self.peers[self._page.peer].height = 0  # too slow: the others first
+                self.peers[self._page.peer].avoid_until = now + _AVOID_MS
             self._page = None
         if self.fetched.blocks or not self.peers:
             return
-        best = max(self.peers, key=lambda peer: (self.peers[peer].height, -peer))
-        decided, highest = self._core.decided, self.peers[best].height
-        if highest <= decided:
+        decided = self._core.decided
+        ahead = [peer for peer, known in self.peers.items() if known.height > decided]
+        if not ahead:
             return
+        highest = max(self.peers[peer].height for peer in ahead)
         if self._behind[0] != decided:
             self._behind = (decided, now)
         if highest == decided + 1 and now < self._behind[1] + _FETCH_AFTER_MS:
             return
         self._behind = (-1, 0)
+        ahead = [peer for peer in ahead if self.peers[peer].avoid_until <= now] or ahead
+        self._rotation += 1
+        best = ahead[self._rotation % len(ahead)]
         self._page = _Page(best, now + _PAGE_TIMEOUT_MS)
         first = self._core.decided + 1
         self._out.send(Kind.GET_BLOCKS, encode_get_blocks(first, params.MAX_PAGE_BLOCKS), to=best)

@@ -95,20 +95,21 @@ def encode_ranges(epoch: int, ranges: list[Ranges]) -> bytes:
 
 
 def decode_ranges(data: bytes) -> tuple[int, list[Ranges]]:
-    """(epoch, what is there or asked for, of each voter)."""
+    """(epoch, what is there or asked for, of each voter): voters rise, runs rise and do not touch."""
     reader = Reader(data, "vote ranges")
     (epoch,) = reader.fields(_EPOCH)
     ranges = []
+    last_voter = -1
     for _ in range(reader.count(U16, 0, params.MAX_MASTERNODES, "voters")):
-        voter = reader.count(U16, 0, params.MAX_MASTERNODES - 1, "voter")
-        runs = []
-        for _ in range(reader.count(U16, 0, params.MAX_VOTE_RANGES, "runs")):
+        last_voter = reader.count(U16, last_voter + 1, params.MAX_MASTERNODES - 1, "voter")
+        runs: list[tuple[int, int]] = []
+        for _ in range(reader.count(U16, 1, params.MAX_VOTE_RANGES, "runs")):
             start = reader.offset
             first, last = reader.fields(_RANGE)
-            if last < first:
-                raise reader.error(f"a run from {first} to {last}", start)
+            if last < first or (runs and first <= runs[-1][1] + 1):
+                raise reader.error(f"a run from {first} to {last}, or one that does not rise", start)
             runs.append((first, last))
-        ranges.append(Ranges(voter, tuple(runs)))
+        ranges.append(Ranges(last_voter, tuple(runs)))
     reader.end()
     return epoch, ranges
 

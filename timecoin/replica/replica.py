@@ -185,11 +185,11 @@ class Replica:
             handlers[kind](peer, payload)
         self._pump()
 
-    def _is_new(self, payload: bytes) -> bool:
+    def _is_new(self, kind: Kind, payload: bytes) -> bool:
         """False for a message that came a moment ago; repetitions are looked at again after a while."""
         while self._seen and (len(self._seen) >= params.MAX_SEEN or next(iter(self._seen.values())) + _SEEN_MS <= self.now):
             self._seen.popitem(last=False)
-        digest = hashing.sha256(payload)
+        digest = hashing.sha256(bytes([kind]) + payload)
         if digest in self._seen:
             return False
         self._seen[digest] = self.now
@@ -199,7 +199,7 @@ class Replica:
         self.admission.offer(self.admission.decode(payload), peer, self.now)
 
     def _receive_batch(self, peer: int, payload: bytes) -> None:
-        if not self._is_new(payload):
+        if not self._is_new(Kind.VOTE_BATCH, payload):
             return
         batch = VoteBatch.decode(payload)
         if batch.epoch == self.ledger.epoch:
@@ -207,7 +207,7 @@ class Replica:
             self._verify(batch, peer, Kind.VOTE_BATCH, payload)
 
     def _receive_pbft(self, peer: int, kind: Kind, payload: bytes) -> None:
-        if not self._is_new(payload):
+        if not self._is_new(kind, payload):
             return
         message = journal.decode_pbft(kind, payload)
         if message.height <= self.ledger.height:
@@ -242,11 +242,11 @@ class Replica:
                 return
             if self.core.is_foreign(message):
                 self._resign()
-            self.out.send(kind, payload, exclude=peer)
+            self._hint = peer
+            if self.core.step(Receive(message), self.now):
+                self.out.send(kind, payload, exclude=peer)
             if isinstance(message, VoteBatch):
                 self._store_batch(message, payload)
-                self._hint = peer
-            self.core.step(Receive(message), self.now)
 
         self.out.urgent.add(keys, [check.message for check in checks], [check.signature for check in checks], then)
 
@@ -258,12 +258,12 @@ class Replica:
         self.core.resign()
 
     def _store_batch(self, batch: VoteBatch, payload: bytes) -> None:
-        """On a masternode, LOCKs are durable before our ACK that rests on them is."""
-        if self.me is not None:
+        """On a masternode, LOCKs are durable before our ACK that rests on them is: it is sealed and written after this."""
+        if self.me is not None and self.core.fastpath.keeps(batch):
             self.out.write(tables.BATCHES, journal.batch_key(batch), payload)
 
     def _receive_certificate(self, peer: int, payload: bytes) -> None:
-        if not self._is_new(payload):
+        if not self._is_new(Kind.VOTE_CERTIFICATE, payload):
             return
         certificate = VoteCertificate.decode(payload)
         epoch = self.ledger.epoch
@@ -273,16 +273,17 @@ class Replica:
             certificate.check_votes(epoch, self.core.quorum)
         except ValidationError as error:
             raise ProtocolError(f"invalid certificate: {error}") from error
+        if len(certificate.proofs) < self.core.quorum.q:
+            raise ProtocolError(f"a certificate of {len(certificate.proofs)} votes, {self.core.quorum.q} needed")
         checks = certificate.signatures(self.genesis.chain_id)
 
         def then(verdicts: bytes) -> None:
             if not all(verdicts):
                 self.out.charge(peer, 50, "VOTE_CERTIFICATE: a signature does not verify")
             elif epoch == self.ledger.epoch:
-                if self.me is not None:
-                    self.out.write(tables.PROOFS, journal.proof_key(certificate), payload)
                 self._hint = peer
-                self.core.step(Certified(certificate), self.now)
+                if self.core.step(Certified(certificate), self.now):
+                    self.out.send(Kind.VOTE_CERTIFICATE, payload, exclude=peer)
 
         self.out.urgent.add(
             [self._operators[check.voter] for check in checks],
@@ -307,7 +308,7 @@ class Replica:
         self.gossip.page_arrived(peer, payloads.decode_blocks(payload))
 
     def _receive_get_transactions(self, peer: int, payload: bytes) -> None:
-        found = [self.admission.body(txid) for txid in payloads.decode_ids(payload)]
+        found = [self.admission.body(txid) for txid in dict.fromkeys(payloads.decode_ids(payload))]
         self.gossip.send_transactions([tx for tx in found if tx is not None], to=peer)
 
     def _receive_have(self, peer: int, payload: bytes) -> None:
@@ -347,6 +348,8 @@ class Replica:
         admitted, self.admission.admitted = self.admission.admitted, []
         by_peer: dict[int | None, list[Transaction]] = {}
         for tx, peer in admitted:
+            if self.admission.body(tx.txid) is None:
+                continue  # it made room for another one in the meantime
             self.core.step(Admit(tx.txid, tx.inputs, tx.size), self.now)
             by_peer.setdefault(peer, []).append(tx)
         for peer, transactions in by_peer.items():
@@ -356,6 +359,9 @@ class Replica:
             self.gossip.want([txid], peer, self.now)
 
     def _carry_out(self, ready: Ready) -> None:
+        for batch in self.core.fastpath.dropped:
+            self.out.write(tables.BATCHES, journal.batch_key(batch), None)
+        self.core.fastpath.dropped.clear()
         for txid in ready.certified:
             self.admission.certify(txid, self.now)
         for txid in ready.final:
@@ -380,7 +386,7 @@ class Replica:
                 if self.core.built(ready.build, block, info):
                     break
         if ready.decision is not None:
-            self._apply(ready.decision.digest, ready.decision.certificate)
+            self._apply(ready.decision.digest, ready.decision.certificate, voted=True)
 
     def _report(self, evidence: Evidence) -> None:
         """One proof for each epoch and voter is enough, and is all that is kept."""
@@ -401,10 +407,14 @@ class Replica:
         signed = self._sign(batch)
         assert isinstance(signed, VoteBatch)
         payload = signed.encode()
+        for txid in journal.split_ids(signed.acks):
+            shown = self.core.fastpath.shown(txid)
+            if shown is not None:
+                self.out.write(tables.PROOFS, journal.proof_key(shown), shown.encode())
         self.out.write(tables.BATCHES, journal.batch_key(signed), payload)
         sequence = batch.epoch.to_bytes(8, "big") + batch.header.sequence.to_bytes(8, "big")
         self.out.write(tables.META, tables.META_SEQUENCE, sequence)
-        self._is_new(payload)
+        self._is_new(Kind.VOTE_BATCH, payload)
         self.out.vote(signed, Kind.VOTE_BATCH, payload)
 
     def _send_draft(self, draft: Draft) -> None:
@@ -417,7 +427,7 @@ class Replica:
             self._keep(tables.BODIES, digest, draft.block, message.height)
         if draft.certificate is not None:
             self._keep(tables.PREPARED, journal.prepared_key(draft.certificate), draft.certificate.encode(), message.height)
-        self._is_new(payload)
+        self._is_new(kind, payload)
         self.out.vote(message, kind, payload)
 
     def _keep(self, table: str, key: bytes, value: bytes, height: int) -> None:
@@ -426,12 +436,14 @@ class Replica:
 
     # --- blocks
 
-    def _apply(self, digest: bytes, certificate: PhaseCertificate) -> None:
+    def _apply(self, digest: bytes, certificate: PhaseCertificate, *, voted: bool) -> None:
+        """`voted`: decided by votes that came here, not fetched."""
         epoch = self.ledger.epoch
         check = self._chain.checked(digest)
         assert check is not None, "a decided block has been judged"
         delta = self._chain.apply(digest, certificate)
-        if self.ledger.epoch != epoch:
+        live = voted and abs(self.wall - delta.header.time_ms) <= params.MAX_PROPOSAL_DRIFT_MS
+        if self.ledger.epoch != epoch and (self._may_vote or live):
             self._may_vote = True
             if self._operator is not None:
                 self.out.write(tables.META, tables.META_VOTER, self._operator)
@@ -452,10 +464,6 @@ class Replica:
 
     def _forget_votes(self, closed: tuple[bytes, ...], height: int) -> None:
         self._vote_keys.clear(height, self.out)
-        fastpath = self.core.fastpath
-        for batch in fastpath.dropped:
-            self.out.write(tables.BATCHES, journal.batch_key(batch), None)
-        fastpath.dropped.clear()
         for txid in closed if self.me is not None else ():
             for kind in range(2):
                 self.out.write(tables.PROOFS, bytes([kind]) + txid, None)
@@ -463,7 +471,7 @@ class Replica:
     def _begin_epoch(self) -> None:
         """The set that votes may have changed: votes of the closed epoch count for nothing, pending transactions start anew."""
         self._operators = journal.operators_of(self.ledger.masternodes)
-        self.pool.end_epoch()
+        self.admission.end_epoch()
         for entry in self.pool:
             self.core.step(Admit(entry.tx.txid, entry.tx.inputs, entry.tx.size), self.now)
 
@@ -502,7 +510,7 @@ class Replica:
             if info is None:
                 self._refuse_fetched(peer, f"an invalid block at height {height}")
             elif self.ledger.height + 1 == height:
-                self._apply(digest, certificate)
+                self._apply(digest, certificate, voted=False)
 
         def certified(verdicts: bytes) -> None:
             if not all(verdicts):

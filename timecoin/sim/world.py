@@ -63,6 +63,7 @@ class Scenario:
     isolations: int = 0  # times in which one node alone may see a block decided, and is then cut off
     deaf_spells: int = 0  # times in which some kinds of message do not reach some nodes
     clock_error: int = 0
+    epoch_length: int = 100_000
 
 
 def scenario_of(seed: int) -> Scenario:
@@ -86,6 +87,7 @@ def scenario_of(seed: int) -> Scenario:
         isolations=rng.choice((0, 1, 2)),
         deaf_spells=rng.choice((0, 1, 3, 6)),
         clock_error=rng.choice((0, 0, 3_000, 120_000)),
+        epoch_length=rng.choice((100_000, 100_000, 4, 9)),
     )
 
 
@@ -114,6 +116,7 @@ class World:
             heartbeat_ms=3_000,
             view_timeout_ms=800,
             view_timeout_cap_ms=6_000,
+            epoch_length=scenario.epoch_length,
             allocations=tuple((client.public, 10 * params.COIN) for client in self._clients),
         )
         self.invariants = Invariants(self.genesis)
