@@ -42,7 +42,8 @@ LTHASH_LANES = 1_024  # of 16 bits
 MAX_ALLOCATIONS = 1_000_000
 
 # The masternode set
-MAX_MASTERNODES = 4_096
+MAX_MASTERNODES = 4_096  # what encodings and the tally have room for
+MAX_SEATS = 256  # masternodes of one epoch: a NEW-VIEW with a certificate from each of a quorum still fits a frame
 
 # Fast path
 MAX_BATCH_VOTES = 4_096  # LOCKs and, apart from them, ACKs in one vote batch

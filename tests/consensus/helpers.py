@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-
 from functools import cache
 from typing import Any
-
 
 from timecoin._core import hashing
 from timecoin.consensus.certificates import Phase, PhaseCertificate, VoteCertificate, VoteKind
@@ -173,9 +171,7 @@ class Block:
         self.digest = hashing.sha256(self.data)
         spent = {coin(point): txid(spender) for point, spender in (spends or {}).items()}
         leader = height % n if proposer is None else proposer
-        self.info = BlockInfo(
-            self.digest, height, epoch, leader, closes_epoch, tuple(dict.fromkeys(spent.values())), spent
-        )
+        self.info = BlockInfo(self.digest, height, epoch, leader, closes_epoch, tuple(dict.fromkeys(spent.values())), spent)
         self.valid = True
         self.valid_by_clock = True
 
@@ -196,7 +192,9 @@ class Acks:
 class Party:
     """One voter at one height. What it drafts is durable at once, unless `hold` keeps it back."""
 
-    def __init__(self, me: int | None, blocks: Iterable[Block] = (), *, n: int = 4, height: int = 1, timing: Timing = TIMING) -> None:
+    def __init__(
+        self, me: int | None, blocks: Iterable[Block] = (), *, n: int = 4, height: int = 1, timing: Timing = TIMING
+    ) -> None:
         self.me = me
         self.n = n
         self.now = 0
@@ -225,9 +223,10 @@ class Party:
             self.now = due
             self.height.tick(due)
             self.settle()
-        self.now = now
-        self.height.tick(now)
-        self.settle()
+        if self.now < now:
+            self.now = now
+            self.height.tick(now)
+            self.settle()
 
     def body(self, block: Block) -> None:
         if self.height.wants_body(block.digest):
@@ -288,9 +287,7 @@ class Party:
         return ViewChange(0, self.height.height, view, voter, prepared)
 
     def prepared(self, block: Block, view: int = 0, voters: Iterable[int] = (0, 1, 2)) -> PhaseCertificate:
-        return phase_certificate(
-            Phase.PREPARE, voters, block.digest, height=self.height.height, view=view, sign_it=False
-        )
+        return phase_certificate(Phase.PREPARE, voters, block.digest, height=self.height.height, view=view, sign_it=False)
 
     def new_view(self, view: int, block: Block, changes: Iterable[ViewChange]) -> NewView:
         ordered = tuple(sorted(changes, key=lambda change: change.voter))
@@ -306,5 +303,3 @@ def flipped(data: bytes, bit: int) -> bytes:
     """The same bytes but for one bit."""
     at, place = divmod(bit, 8)
     return data[:at] + bytes([data[at] ^ (1 << place)]) + data[at + 1 :]
-
-

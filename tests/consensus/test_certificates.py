@@ -9,11 +9,13 @@ import pytest
 from tests.consensus.helpers import CHAIN, flipped, operators, phase_certificate, txid, vote_certificate
 from timecoin._core import ed25519
 from timecoin.consensus.certificates import (
+    BatchHeader,
     Check,
     Phase,
     PhaseCertificate,
     VoteCertificate,
     VoteKind,
+    VoteProof,
     verify_commit,
     verify_finality,
 )
@@ -167,3 +169,13 @@ class TestWhatIsForSomethingElse:
             verify_commit(commits(), chain_id=CHAIN, epoch=0, operators=operators(5)[1:])
         with pytest.raises(CertificateError):
             verify_finality(acks(), chain_id=CHAIN, epoch=0, operators=operators(5)[1:])
+
+
+def test_a_voter_counts_once_even_in_a_certificate_that_was_never_decoded() -> None:
+    quorum = Quorum.of(4)
+    with pytest.raises(CertificateError, match="voter 2 after voter 2"):
+        PhaseCertificate(Phase.COMMIT, 0, 1, 0, bytes(32), ((2, bytes(64)),) * 3).check_votes(quorum)
+    header = BatchHeader(0, 2, 1, 0, bytes(32), bytes(32), 0, 1)
+    proofs = (VoteProof(header, bytes(64), 0, b""),) * 3
+    with pytest.raises(CertificateError, match="voter 2 after voter 2"):
+        VoteCertificate(VoteKind.ACK, bytes(32), proofs).check_votes(0, quorum)

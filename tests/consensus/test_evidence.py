@@ -100,3 +100,10 @@ def test_two_new_views_with_one_block_and_other_grounds_are_no_contradiction() -
     others = tuple(signed(ViewChange(0, 1, 2, voter, None)) for voter in (1, 2, 3))
     one, two = (signed(NewView(0, 1, 2, 3, grounds, ONE, b"")) for grounds in (CHANGES, others))
     refused(Evidence(one, two), "no-conflict")
+
+
+def test_evidence_with_impossible_numbers_is_refused_like_any_other() -> None:
+    """It comes from strangers: whatever decodes verifies or is a CertificateError."""
+    highest = phase_certificate(Phase.PREPARE, (0, 1, 2), ONE, view=2**32 - 1, sign_it=False)
+    evidence = Evidence.decode(Evidence(ViewChange(0, 1, 5, 3, highest), ViewChange(0, 1, 5, 3, None)).encode())
+    refused(evidence, "bad-signature")

@@ -127,7 +127,7 @@ def test_excluded_operators_get_no_seat() -> None:
 
 
 def test_first_registrations_have_the_seats_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(params, "MAX_MASTERNODES", 2)
+    monkeypatch.setattr(params, "MAX_SEATS", 2)
     seats = registered((1, 50, 8), (2, 51, 6), (3, 52, 7)).masternode_set()
     assert {item.owner for item in seats} == {key(2).public, key(3).public}
 

@@ -7,17 +7,21 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any
 
+import pytest
+
 from timecoin import params
 from timecoin.consensus.certificates import Phase, PhaseCertificate, VoteCertificate, VoteKind
 from timecoin.consensus.messages import Message, PhaseVote, Proposal, VoteBatch, sign
 from timecoin.keys import Keypair
 from timecoin.ledger.blocks import Block
 from timecoin.ledger.genesis import Genesis, GenesisMasternode
+from timecoin.ledger.pool import TransactionPool
 from timecoin.ledger.registry import pack_address
 from timecoin.ledger.state import Ledger
 from timecoin.ledger.transactions import Output, Transaction, outpoint
-from timecoin.replica import journal, tables
-from timecoin.replica.effects import Charge, Commit, Event, ReadBlocks, Send, SignatureJob
+from timecoin.replica import journal
+from timecoin.replica.effects import Accepted, Charge, Commit, Event, Final, ReadBlocks, Send, SignatureJob, Void
+from timecoin.replica.payloads import encode_blocks, encode_status
 from timecoin.replica.replica import Replica
 from timecoin.replica.wire import Kind
 from timecoin.sim.disk import VirtualDisk
@@ -67,6 +71,15 @@ def child(genesis: Genesis, parent: Transaction, *, owner: int = 500, fee: int =
     return tx.signed(genesis.chain_id, [key(owner)])
 
 
+def resignation(genesis: Genesis, voter: int) -> Transaction:
+    """Spends the collateral of a voter of genesis."""
+    operator = operators(len(genesis.masternodes))[voter].public
+    place, output = next((place, o) for place, (_, o) in enumerate(genesis.coins()) if o.operator == operator)
+    owner = next(key(1000 + number) for number in range(len(genesis.masternodes)) if key(1000 + number).public == output.key)
+    tx = Transaction.create([outpoint(genesis.chain_id, place)], [Output(output.value - FEE, key(500).public)])
+    return tx.signed(genesis.chain_id, [owner])
+
+
 def signed(genesis: Genesis, message: Message, voter: int) -> Any:
     """The message with the signature of a voter of genesis."""
     operator = operators(len(genesis.masternodes))[voter]
@@ -77,9 +90,7 @@ def batch(
     genesis: Genesis, voter: int, sequence: int, *, locks: Sequence[bytes] = (), acks: Sequence[bytes] = (), **fields: int
 ) -> VoteBatch:
     """A signed vote batch; `fields` are epoch and decided."""
-    draft = VoteBatch.seal(
-        fields.get("epoch", 0), voter, sequence, fields.get("decided", 0), b"".join(locks), b"".join(acks)
-    )
+    draft = VoteBatch.seal(fields.get("epoch", 0), voter, sequence, fields.get("decided", 0), b"".join(locks), b"".join(acks))
     made = signed(genesis, draft, voter)
     assert isinstance(made, VoteBatch)
     return made
@@ -138,9 +149,7 @@ class BlockMaker:
         epoch = self.ledger.epoch
         delta = self.ledger.apply(check)
         q = -(-2 * len(self.genesis.masternodes) // 3)
-        certificate = phase_certificate(
-            self.genesis, Phase.COMMIT, range(q), delta.hash, height=delta.height, epoch=epoch
-        )
+        certificate = phase_certificate(self.genesis, Phase.COMMIT, range(q), delta.hash, height=delta.height, epoch=epoch)
         return block, certificate.encode()
 
     def next(self, *transactions: Transaction, closes_epoch: bool = False, time_ms: int | None = None) -> tuple[bytes, bytes]:
@@ -152,10 +161,19 @@ class _Everything:
         return True
 
 
+class _Nothing(random.Random):
+    """Always the least."""
+
+    def randint(self, a: int, b: int) -> int:
+        return a
+
+
 class Node:
     """A replica with its disk. Jobs and commits are carried out by `settle`, or held back until a test wants them."""
 
-    def __init__(self, genesis: Genesis, voter: int | None, *, disk: VirtualDisk | None = None, **options: Any) -> None:
+    def __init__(
+        self, genesis: Genesis, voter: int | None, *, disk: VirtualDisk | None = None, now: int = 0, **options: Any
+    ) -> None:
         self.genesis = genesis
         self.voter = voter
         self.operator = None if voter is None else operators(len(genesis.masternodes))[voter]
@@ -163,7 +181,7 @@ class Node:
             disk = VirtualDisk()
             disk.write(journal.initialise(genesis, None if self.operator is None else self.operator.public))
         self.disk = disk
-        self.now = 0
+        self.now = now
         self.sent: list[Send] = []
         self.events: list[Event] = []
         self.charges: list[Charge] = []
@@ -191,19 +209,15 @@ class Node:
     # Life
 
     def crash(self, rng: random.Random | None = None) -> None:
-        """Power off: of the commits under way a prefix survives (none without `rng`). Start again with `restart`."""
-        if rng is not None:
-            self.disk.crash(rng)
-        else:
-            self.disk._queue.clear()
+        """Power off. Of the commits under way a prefix survives (none without `rng`), whose votes may be resent later."""
+        kept = self.disk.crash(rng if rng is not None else _Nothing())
+        self.signed += [message for commit in self.commits[:kept] for message in commit.messages]
         self.jobs, self.commits = [], []
 
-    def restart(self, **options: Any) -> Node:
-        """The same key and disk in a new process; what the old one still had under way is lost."""
-        self.crash()
-        node = Node.__new__(Node)
-        Node.__init__(node, self.genesis, self.voter, disk=self.disk, **options)
-        return node
+    def restart(self, rng: random.Random | None = None, **options: Any) -> Node:
+        """The same key and disk in a new process, which starts when the old one ends."""
+        self.crash(rng)
+        return Node(self.genesis, self.voter, disk=self.disk, now=self.now, **options)
 
     # Driving
 
@@ -267,6 +281,10 @@ class Node:
         self.sent = [send for send in self.sent if send.kind is not kind]
         return found
 
+    def told(self, kind: type[Accepted] | type[Final] | type[Void]) -> list[bytes]:
+        """The txids of the events of one kind (events are tuples: those of two kinds may be equal)."""
+        return [event.txid for event in self.events if isinstance(event, kind)]
+
     def voted(self, kind: VoteKind) -> list[bytes]:
         """The ids that our durable batches LOCK or ACK, in their order."""
         batches = [message for message in self.signed if isinstance(message, VoteBatch)]
@@ -282,10 +300,33 @@ def ids(column: bytes) -> list[bytes]:
 
 
 def fetched(node: Node, pages: Sequence[tuple[bytes, bytes]]) -> None:
-    """Blocks with certificates from a peer that says it has them."""
-    from timecoin.replica.payloads import encode_blocks, encode_status
-
-    node.receive(Kind.STATUS, encode_status(node.replica.ledger.height + len(pages), bytes(32)))
+    """Blocks with certificates from a peer that says it has them, and one more: then it is asked at once."""
+    node.receive(Kind.STATUS, encode_status(node.replica.ledger.height + len(pages) + 1, bytes(32)))
     node.receive(Kind.BLOCKS, encode_blocks(list(pages)))
 
 
+def small_pool(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """Pools made from here on hold so many transactions."""
+    monkeypatch.setattr(TransactionPool.__init__, "__defaults__", (count, params.MAX_PENDING_BYTES))
+
+
+def connect(nodes: Sequence[Node]) -> None:
+    """Each is a peer of the others, under its place in the list."""
+    for place, node in enumerate(nodes):
+        for other in range(len(nodes)):
+            if other != place:
+                node.call(lambda replica, peer=other: replica.peer_joined(peer))  # type: ignore[misc]
+
+
+def exchange(nodes: Sequence[Node]) -> None:
+    """Everybody hears what everybody says, until all are silent."""
+    said = True
+    while said:
+        said = False
+        for place, node in enumerate(nodes):
+            sends, node.sent = node.sent, []
+            for send in sends:
+                for target, other in enumerate(nodes):
+                    if target != place and target != send.exclude and send.to in (None, target):
+                        said = True
+                        other.receive(send.kind, send.payload, peer=place)

@@ -100,8 +100,7 @@ class PhaseCertificate:
         """Everything but the signatures; raises CertificateError."""
         if len(self.votes) < quorum.q:
             raise CertificateError("too-few-votes", f"height {self.height}: {len(self.votes)} votes, {quorum.q} needed")
-        if self.votes[-1][0] >= quorum.n:
-            raise CertificateError("unknown-voter", f"height {self.height}: voter {self.votes[-1][0]} of {quorum.n}")
+        _check_voters([voter for voter, _ in self.votes], quorum)
 
     def signatures(self, chain_id: bytes) -> list[Check]:
         message = phase_message(chain_id, self.phase, self.epoch, self.height, self.view, self.digest)
@@ -199,16 +198,26 @@ class VoteCertificate:
 
     def check_votes(self, epoch: int, quorum: Quorum) -> None:
         """Everything but the number of votes and the signatures; raises CertificateError."""
+        _check_voters([proof.header.voter for proof in self.proofs], quorum)
         for proof in self.proofs:
             if proof.header.epoch != epoch:
                 raise CertificateError("wrong-epoch", f"a vote of epoch {proof.header.epoch}, not {epoch}")
-            if proof.header.voter >= quorum.n:
-                raise CertificateError("unknown-voter", f"voter {proof.header.voter} of {quorum.n}")
             if not proof.holds(self.kind, self.txid):
                 raise CertificateError("wrong-branch", f"voter {proof.header.voter}: the branch leads to another root")
 
     def signatures(self, chain_id: bytes) -> list[Check]:
         return [Check(p.header.voter, p.header.message(chain_id), p.signature) for p in self.proofs]
+
+
+def _check_voters(voters: Sequence[int], quorum: Quorum) -> None:
+    """A voter counts once: in a certificate their indices rise."""
+    last = -1
+    for voter in voters:
+        if voter <= last:
+            raise CertificateError("repeated-voter", f"voter {voter} after voter {last}")
+        if voter >= quorum.n:
+            raise CertificateError("unknown-voter", f"voter {voter} of {quorum.n}")
+        last = voter
 
 
 def _verify(checks: Sequence[Check], operators: Sequence[bytes]) -> None:

@@ -53,6 +53,9 @@ class ViewChanges:
         return sum(asked >= view for _, asked in self._highest()) >= self._quorum.q
 
     def quorum_for(self, view: int) -> tuple[ViewChange, ...] | None:
-        """All VIEW-CHANGEs for exactly `view`, by rising voter, once there are q."""
-        found = tuple(kept[view] for kept in self._of if view in kept)
-        return found if len(found) >= self._quorum.q else None
+        """q VIEW-CHANGEs for exactly `view`, by rising voter, those with the highest certificates first chosen."""
+        found = [kept[view] for kept in self._of if view in kept]
+        if len(found) < self._quorum.q:
+            return None
+        found.sort(key=lambda change: -1 if change.prepared is None else change.prepared.view, reverse=True)
+        return tuple(sorted(found[: self._quorum.q], key=lambda change: change.voter))

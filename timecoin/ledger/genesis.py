@@ -43,7 +43,7 @@ _BOUNDS: dict[str, tuple[int, int]] = {
     "epoch_length": (2, params.FINAL_HEIGHT - 1),
     "max_block_txs": (2, params.MAX_BLOCK_TXS),
     "max_block_bytes": (MIN_MAX_BLOCK_BYTES, params.MAX_BLOCK_BYTES),
-    "min_masternodes": (1, params.MAX_MASTERNODES),
+    "min_masternodes": (1, params.MAX_SEATS),
 }
 # the number on the left may not be below the one on the right
 _ORDERED = (
@@ -93,7 +93,7 @@ class Genesis:
         self._check_money()
 
     def _check_masternodes(self) -> None:
-        _check_number("masternode count", len(self.masternodes), self.min_masternodes, params.MAX_MASTERNODES)
+        _check_number("masternode count", len(self.masternodes), self.min_masternodes, params.MAX_SEATS)
         operators: set[bytes] = set()
         for place, node in enumerate(self.masternodes):
             _check_size(f"masternode {place} owner", node.owner, 32)

@@ -166,11 +166,11 @@ class Registry:
     def masternode_set(self, exclude: Container[bytes] = ()) -> MasternodeSet:
         """The first registration of each operator key, without the operator keys in `exclude`.
 
-        With more than MAX_MASTERNODES of them, the first in chain order have the seats.
+        With more than MAX_SEATS of them, the first in chain order have the seats.
         """
         seats: dict[bytes, Masternode] = {}
         for _, member in sorted(self._entries.values(), key=lambda entry: (entry[0], entry[1].outpoint)):
-            if len(seats) == params.MAX_MASTERNODES:
+            if len(seats) == params.MAX_SEATS:
                 break
             if member.operator not in exclude:
                 seats.setdefault(member.operator, member)

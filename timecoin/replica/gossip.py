@@ -36,7 +36,7 @@ _STALE_MS = 2000  # an uncertified transaction that old is sent again
 _MOST_REPEATED = 256  # of those at once
 _MOST_CERTIFICATES = 64  # sent again at once
 _MOST_SENT_BYTES = 512 * 1024  # of transactions in one message
-_MOST_RUNS = 16_384  # asked for at once
+_MOST_RUNS = 16_384  # offered or asked for at once
 _MOST_BATCHES = 256  # answered to one request
 _MOST_SENT_AT_ONCE = 4 * 1024 * 1024  # of transactions in all messages of one occasion
 
@@ -160,8 +160,13 @@ class Gossip:
 
     def _send_have(self, to: int | None) -> None:
         fastpath = self._core.fastpath
-        ranges = [Ranges(voter, to_runs(fastpath.offered(voter))) for voter in range(self._core.quorum.n)]
-        ranges = [entry for entry in ranges if entry.runs]
+        ranges: list[Ranges] = []
+        left = _MOST_RUNS
+        for voter in range(self._core.quorum.n):
+            runs = to_runs(fastpath.offered(voter))
+            if runs and len(runs) <= left:
+                left -= len(runs)
+                ranges.append(Ranges(voter, runs))
         if ranges:
             self._out.send(Kind.HAVE_VOTES, encode_ranges(fastpath.epoch, ranges), to=to)
 

@@ -1,0 +1,165 @@
+"""The one small network of all vectors: four masternodes, a block with three transfers, and the votes for them.
+
+Amounts are in units. Every key has a seed of 32 equal bytes, so that everything can be made again.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from tests.core.twins import merkle_root, sha256, tagged
+from tests.vectors.layouts import (
+    Ballot,
+    Batch,
+    Key,
+    Output,
+    Transaction,
+    block_hash,
+    coin_element,
+    commitment,
+    header,
+    ip,
+    masternode_set,
+    outpoint,
+)
+
+COIN = 100_000_000
+FEE = 1_000
+
+ALICE, BOB, CAROL = (Key(name, byte) for byte, name in enumerate(("alice", "bob", "carol"), 0x01))
+OWNERS = [Key(f"owner {place}", 0x11 + place) for place in range(4)]
+OPERATORS = [Key(f"operator {place}", 0x21 + place) for place in range(4)]
+LATE_OPERATOR = Key("operator of the registration", 0x25)
+DIALER, LISTENER = Key("node that dials", 0x31), Key("node that listens", 0x32)
+KEYS = [ALICE, BOB, CAROL, *OWNERS, *OPERATORS, LATE_OPERATOR, DIALER, LISTENER]
+
+# The genesis document
+
+NAME = "vectors"
+NUMBERS = {
+    "time_ms": 1_700_000_000_000,
+    "collateral": 1_000 * COIN,
+    "subsidy": 1 * COIN,
+    "block_interval_ms": 1_000,
+    "heartbeat_ms": 10_000,
+    "view_timeout_ms": 2_000,
+    "view_timeout_cap_ms": 30_000,
+    "epoch_length": 100_000,
+    "max_block_txs": 5_000,
+    "max_block_bytes": 4_194_304,
+    "min_masternodes": 4,
+}
+ALLOCATIONS = [(ALICE, 5_000 * COIN), (BOB, 250_012_345_678)]
+HOSTS = ["203.0.113.1", "203.0.113.2", "203.0.113.3", "2001:db8::4"]
+PORT = 24_333
+
+GENESIS_ENCODING = b"".join(
+    [
+        bytes([1, len(NAME)]) + NAME.encode(),
+        *(struct.pack("<Q", number) for number in NUMBERS.values()),
+        struct.pack("<I", len(ALLOCATIONS)),
+        *(key.public + struct.pack("<Q", amount) for key, amount in ALLOCATIONS),
+        struct.pack("<H", len(HOSTS)),
+        *(
+            owner.public + operator.public + ip(host) + struct.pack("<H", PORT)
+            for owner, operator, host in zip(OWNERS, OPERATORS, HOSTS, strict=True)
+        ),
+    ]
+)
+CHAIN_ID = tagged(b"timecoin/genesis", GENESIS_ENCODING)
+
+
+def genesis_document() -> str:
+    lines = [f'name = "{NAME}"', *(f"{key} = {number}" for key, number in NUMBERS.items())]
+    for key, amount in ALLOCATIONS:
+        lines += ["", "[[allocation]]", f'address = "{key.address}"', f"amount = {amount}"]
+    for owner, operator, host in zip(OWNERS, OPERATORS, HOSTS, strict=True):
+        lines += ["", "[[masternode]]", f'owner = "{owner.address}"', f'operator = "{operator.public.hex()}"']
+        lines += [f'address = "{host}"', f"port = {PORT}"]
+    return "\n".join(lines) + "\n"
+
+
+_COLLATERALS = [
+    Output(NUMBERS["collateral"], owner.public, operator.public, ip(host), PORT)
+    for owner, operator, host in zip(OWNERS, OPERATORS, HOSTS, strict=True)
+]
+GENESIS_COINS = {
+    outpoint(CHAIN_ID, index): output
+    for index, output in enumerate([*(Output(amount, key.public) for key, amount in ALLOCATIONS), *_COLLATERALS])
+}
+MASTERNODE_SET = masternode_set([(point, output) for point, output in GENESIS_COINS.items() if output.operator])
+VOTERS = sorted(OPERATORS, key=lambda key: key.public)  # canonical order
+GENESIS_HEADER = header(
+    height=0,
+    proposer=0,
+    time_ms=NUMBERS["time_ms"],
+    parent=CHAIN_ID,
+    tx_root=merkle_root([]),
+    utxo_commitment=commitment([coin_element(point, output, 0) for point, output in GENESIS_COINS.items()]),
+    next_set=MASTERNODE_SET,
+)
+
+# The block at height 1, proposed by the leader of view 0
+
+LEADER = 1
+_FIRST, _SECOND = list(GENESIS_COINS)[:2]
+_CHANGE = 5_000 * COIN - 120_050_000_000 - FEE
+PAYMENT = Transaction(CHAIN_ID, [(_FIRST, ALICE)], [Output(120_050_000_000, BOB.public), Output(_CHANGE, ALICE.public)])
+JOINT_PAYMENT = Transaction(
+    CHAIN_ID,
+    [(outpoint(PAYMENT.txid, 1), ALICE), (_SECOND, BOB)],
+    [Output(_CHANGE + ALLOCATIONS[1][1] - 2 * FEE, CAROL.public)],
+)
+REGISTRATION = Transaction(
+    CHAIN_ID,
+    [(outpoint(PAYMENT.txid, 0), BOB)],
+    [
+        Output(NUMBERS["collateral"], CAROL.public, LATE_OPERATOR.public, ip("198.51.100.7"), 24_444),
+        Output(120_050_000_000 - NUMBERS["collateral"] - 3 * FEE, BOB.public),
+    ],
+)
+_LEADERS_OWNER = OWNERS[OPERATORS.index(VOTERS[LEADER])]
+COINBASE = Transaction(CHAIN_ID, [], [Output(NUMBERS["subsidy"] + 6 * FEE, _LEADERS_OWNER.public)], height=1)
+BODY = [COINBASE, PAYMENT, JOINT_PAYMENT, REGISTRATION]
+
+_SPENT = {point for transaction in BODY for point in transaction.inputs}
+_ELEMENTS = [coin_element(point, output, 0) for point, output in GENESIS_COINS.items() if point not in _SPENT]
+_ELEMENTS += [coin_element(point, output, 1) for tx in BODY for point, output in tx.coins().items() if point not in _SPENT]
+HEADER = header(
+    height=1,
+    proposer=LEADER,
+    time_ms=NUMBERS["time_ms"] + 1_000,
+    parent=block_hash(GENESIS_HEADER),
+    tx_root=merkle_root([tx.wtxid for tx in BODY]),
+    utxo_commitment=commitment(_ELEMENTS),
+    next_set=MASTERNODE_SET,
+)
+DIGEST = block_hash(HEADER)
+BLOCK = HEADER + struct.pack("<I", len(BODY)) + b"".join(tx.encoded for tx in BODY)
+OTHER_DIGEST = sha256(b"timecoin vectors: another block")
+
+# Votes: of each masternode one batch of LOCKs and then one of ACKs, with transactions that are not shown among them
+
+OTHERS = [sha256(b"timecoin vectors: another transaction %d" % number) for number in range(4)]
+_TXID = PAYMENT.txid
+
+
+def _batch(voter: int, sequence: int, locks: list[bytes], acks: list[bytes]) -> Batch:
+    return Batch(CHAIN_ID, VOTERS[voter], 0, voter, sequence, 0, locks, acks)
+
+
+LOCK_BATCHES = [
+    _batch(0, 1, [_TXID], []),
+    _batch(1, 1, [OTHERS[0], _TXID], []),
+    _batch(2, 1, [OTHERS[1], OTHERS[0], _TXID], []),
+    _batch(3, 1, [OTHERS[0], OTHERS[1], OTHERS[2], _TXID, OTHERS[3]], []),
+]
+ACK_BATCHES = [
+    _batch(0, 2, [], [_TXID]),
+    _batch(1, 2, [OTHERS[1]], [_TXID, OTHERS[0]]),
+    _batch(2, 2, [OTHERS[2], OTHERS[3]], [OTHERS[0], OTHERS[1], _TXID]),
+    _batch(3, 2, [], [_TXID, OTHERS[0], OTHERS[1]]),
+]
+RIVAL_BATCH = _batch(3, 2, [], [OTHERS[0]])  # what voter 3 must not have signed beside its batch 2
+
+BALLOT = Ballot(CHAIN_ID, VOTERS, 0, 1)
