@@ -315,7 +315,7 @@ class FastPath:
             inputs = self._inputs[txid]
             if txid in self._acked or self._conflicts_with_ack(txid, inputs):
                 del self._to_ack[txid]
-            elif not self._tallies[VoteKind.LOCK].reached(txid) or self.certificate(VoteKind.LOCK, txid) is None:
+            elif not self._tallies[VoteKind.LOCK].reached(txid) or not self._can_show(txid):
                 del self._to_ack[txid]  # until more votes for it come
             elif not incompatible(txid, inputs):
                 del self._to_ack[txid]
@@ -425,6 +425,18 @@ class FastPath:
             if len(proofs) == self._quorum.q:
                 return VoteCertificate(kind, txid, tuple(proofs))
         return None
+
+    def _can_show(self, txid: bytes) -> bool:
+        """Whether the LOCKs of a quorum are at hand, so that `certificate` would give CERT(T)."""
+        known = self._proofs.get((VoteKind.LOCK, txid), {})
+        shown = 0
+        for voter in self._tallies[VoteKind.LOCK].voters(txid):
+            shown += voter in known or any(
+                kept.batch.place(VoteKind.LOCK, txid) is not None for kept in reversed(self._kept[voter].values())
+            )
+            if shown == self._quorum.q:
+                return True
+        return False
 
     def _search(self, voter: int, kind: VoteKind, txid: bytes) -> VoteProof | None:
         for kept in reversed(self._kept[voter].values()):

@@ -92,15 +92,21 @@ class VoteBatch:
         reader.end()
         return cls(header, locks, acks, signature)
 
-    def proof(self, kind: VoteKind, txid: bytes) -> VoteProof | None:
-        """The vote for `txid` with its branch, or None when the batch holds none."""
+    def place(self, kind: VoteKind, txid: bytes) -> int | None:
+        """Where in its list the vote for `txid` stands, or None when the batch holds none."""
         ids = self.locks if kind is VoteKind.LOCK else self.acks
         at = ids.find(txid)
         while at % 32 and at >= 0:
             at = ids.find(txid, at + 1)
-        if at < 0:
+        return None if at < 0 else at // 32
+
+    def proof(self, kind: VoteKind, txid: bytes) -> VoteProof | None:
+        """The vote for `txid` with its branch, or None when the batch holds none."""
+        place = self.place(kind, txid)
+        if place is None:
             return None
-        return VoteProof(self.header, self.signature, at // 32, hashing.merkle_branch(ids, at // 32))
+        ids = self.locks if kind is VoteKind.LOCK else self.acks
+        return VoteProof(self.header, self.signature, place, hashing.merkle_branch(ids, place))
 
 
 @dataclass(frozen=True, slots=True)
