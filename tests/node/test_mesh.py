@@ -171,10 +171,14 @@ async def test_a_node_does_not_talk_to_itself() -> None:
         a.mesh.keep([("localhost", a.address[1])])
         b = await c.node(seeds=[a.address], listen=None)
         peer = await a.peer(b.key)
-        # Two dials, each seen from both ends, and the one of the other node; then there is rest.
-        await turns_until(lambda: a.mesh._last_number == 5 and len(a.mesh._open) == 1)
-        await turns(100)
-        assert a.mesh._last_number == 5
+        # Two dials, each seen from both ends, and the one of the other node. A dial whose GOODBYE is lost to a reset is
+        # made again; then there is rest.
+        await turns_until(lambda: a.mesh._last_number >= 5 and len(a.mesh._open) == 1)
+        dialled = 0
+        while dialled != a.mesh._last_number:
+            dialled = a.mesh._last_number
+            await turns(100)
+            await turns_until(lambda: len(a.mesh._open) == 1)
         assert a.live == [peer]
 
 
