@@ -56,6 +56,9 @@ MAX_LOCKED = 20_000  # transactions whose bodies a masternode keeps because it s
 MAX_LOCKED_BYTES = 600 * 1024 * 1024
 MAX_VOTE_RANGES = 256  # runs of sequence numbers per voter in one list of what a node has
 
+# A store made later than this after the genesis document's time may replace a lost one: it carries no votes of its key.
+INIT_WINDOW_MS = 600_000
+
 # PBFT
 MAX_BUFFERED_PER_VOTER = 64  # messages for later heights and views kept of one voter
 MAX_DIGESTS_PER_SLOT = 2  # digests of one voter, height, view and phase that are counted

@@ -33,10 +33,9 @@ async def within(action: Awaitable[T]) -> T:
 
 def make_genesis(masternodes: int, **values: Any) -> Genesis:
     """Nobody listens at the masternodes' addresses: the ports are chosen when the nodes start, and go into `seeds`."""
-    pace = {"block_interval_ms": 50, "heartbeat_ms": 60_000, "view_timeout_ms": 5_000}
+    pace = {"time_ms": 1_700_000_000_000, "block_interval_ms": 50, "heartbeat_ms": 60_000, "view_timeout_ms": 5_000}
     return Genesis(
         name="test",
-        time_ms=1_700_000_000_000,
         masternodes=tuple(
             GenesisMasternode(owner(place).public, operator(place).public, pack_address("127.0.0.1"), 1)
             for place in range(masternodes)

@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import threading
+import time
 import warnings
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -320,7 +321,8 @@ async def test_a_full_disk_stops_the_node_and_loses_nothing_committed(network: N
 def masternode(tmp_path: Path) -> runner.Config:
     """The configuration of masternode 0, with its keystore in place."""
     save_keystore(tmp_path / "keys", {OPERATOR: bytes(30) + (2000).to_bytes(2, "big")}, b"")
-    return Network(tmp_path, masternodes=3).config(0, masternode=True, keystore=tmp_path / "keys")
+    genesis_time = time.time_ns() // 1_000_000
+    return Network(tmp_path, masternodes=3, time_ms=genesis_time).config(0, masternode=True, keystore=tmp_path / "keys")
 
 
 def test_a_masternode_starts_only_after_init_which_is_done_once(masternode: runner.Config) -> None:
@@ -335,6 +337,16 @@ def test_a_masternode_starts_only_after_init_which_is_done_once(masternode: runn
     assert node.storage.get(META, META_VOTER) == operator(0).public
     with pytest.raises(DirectoryInUse):
         Node.open(masternode)
+    node.storage.close()
+
+
+def test_a_store_that_may_replace_a_lost_one_carries_no_votes(masternode: runner.Config) -> None:
+    long_ago = time.time_ns() // 1_000_000 - params.INIT_WINDOW_MS - 60_000
+    masternode.genesis.write_text(Network(masternode.genesis.parent, masternodes=3, time_ms=long_ago).genesis.to_toml())
+    assert not initialise(masternode)
+    node = Node.open(masternode)
+    assert node.storage.get(META, META_VOTER) is None
+    assert node.replica.me is None
     node.storage.close()
 
 

@@ -132,6 +132,28 @@ class TestRelaying:
             node.hear(phase_vote(genesis, Phase.COMMIT, voter, digest))
         assert node.replica.ledger.height == 1
 
+    def test_one_voter_does_not_make_us_flood_the_others(self) -> None:
+        genesis = make_genesis()
+        node = Node(genesis, 0)
+        node.sent.clear()
+        for number in range(1, 1000):
+            node.hear(batch(genesis, 3, number, locks=[number.to_bytes(32, "big")]))
+        node.hear(batch(genesis, 2, 1, locks=[bytes(32)]))
+        relayed = [VoteBatch.decode(payload).voter for payload in node.take(Kind.VOTE_BATCH)]
+        assert relayed.count(3) <= 250
+        assert relayed.count(2) == 1
+
+    def test_a_body_that_is_not_its_hashs_is_its_senders_fault(self) -> None:
+        genesis = make_genesis()
+        node = Node(genesis, 0)
+        block = BlockMaker(genesis).make(transfer(genesis, 0))
+        digest = Block.decode(block).hash
+        for voter in (1, 2, 3):
+            node.hear(phase_vote(genesis, Phase.PREPARE, voter, digest))
+        other = BlockMaker(genesis).make(transfer(genesis, 1))
+        with pytest.raises(ProtocolError, match="BODY"):
+            node.replica.receive(PEER, Kind.BODY, block[: params.HEADER_BYTES] + other[params.HEADER_BYTES :])
+
 
 class TestKeeping:
     def test_conflicting_batches_of_one_number_do_not_fill_the_disk(self) -> None:

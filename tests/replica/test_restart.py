@@ -352,6 +352,7 @@ class TestWhatIsRemembered:
         node, maker = Node(GENESIS, 0), BlockMaker(GENESIS)
         node.pay(PAY)
         fetched(node, [maker.next(PAY), *(maker.next() for _ in range(30))])
+        node.disk.write([Write(tables.BATCHES, row, None) for row in node.rows(tables.BATCHES)])
         again = node.restart()
         again.pay(OTHER)
         (message,) = [message for message in again.signed if isinstance(message, VoteBatch)]

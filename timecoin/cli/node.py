@@ -62,8 +62,14 @@ def init(file: Path | None, settings: tuple[str, ...]) -> None:
     from timecoin.node.runner import initialise
 
     config = _load(file, settings)
-    initialise(config)
+    carries = initialise(config)
     click.echo(f"{config.data_dir} is ready")
+    if not carries:
+        click.echo(
+            "The network began a while ago, and an earlier data directory of this operator key may have voted since: "
+            "this one votes from the next epoch on.",
+            err=True,
+        )
 
 
 @node.command()

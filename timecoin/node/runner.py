@@ -21,6 +21,7 @@ from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import timecoin
+from timecoin import params
 from timecoin.errors import ConfigError, SafetyViolation, StorageError, TimecoinError, WrongNetwork
 from timecoin.keys import Keypair
 from timecoin.ledger.genesis import Genesis
@@ -68,9 +69,11 @@ class Rpc(Protocol):
     async def stop(self) -> None: ...
 
 
-def initialise(config: Config) -> Genesis:
+def initialise(config: Config) -> bool:
     """Make the data directory of a new node; from here on it carries the votes of its operator key.
 
+    False for a masternode whose network began too long ago to be sure that an earlier store of its key has not voted
+    yet: it votes from the next epoch on whose beginning it sees.
     StorageError: it has been initialised before. ConfigError, KeystoreError: the documents that it is made from.
     """
     genesis = Genesis.load(config.genesis)
@@ -80,10 +83,11 @@ def initialise(config: Config) -> Genesis:
         found = storage.get(META, META_CHAIN_ID)
         if found is not None:
             raise StorageError(f"data directory {config.data_dir} is initialised already, for chain {found.hex()}")
-        storage.commit(journal.initialise(genesis, None if operator is None else operator.public))
+        at_genesis = time.time_ns() // 1_000_000 <= genesis.time_ms + params.INIT_WINDOW_MS
+        storage.commit(journal.initialise(genesis, operator.public if operator is not None and at_genesis else None))
     finally:
         storage.close()
-    return genesis
+    return operator is None or at_genesis
 
 
 def run(config: Config) -> int:

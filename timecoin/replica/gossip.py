@@ -200,13 +200,15 @@ class Gossip:
         fastpath = self._core.fastpath
         if epoch != fastpath.epoch:
             return
-        left = _MOST_BATCHES
+        left, left_bytes = _MOST_BATCHES, _MOST_SENT_AT_ONCE
         for voter, runs in wanted:
             for batch in fastpath.batches(voter, runs) if voter < self._core.quorum.n else ():
-                if left == 0:
-                    return
+                payload = batch.encode()
                 left -= 1
-                self._out.send(Kind.VOTE_BATCH, batch.encode(), to=peer)
+                left_bytes -= len(payload)
+                if left < 0 or left_bytes < 0:
+                    return
+                self._out.send(Kind.VOTE_BATCH, payload, to=peer)
 
     def _send_certificates(self) -> None:
         """CERT(T) and T for what we ACKed and what is still in no block."""
@@ -267,7 +269,9 @@ class Gossip:
         """A certificate is here, its block is not."""
         if self._body_asked[0] != digest or self._body_asked[1] + _ASK_AGAIN_MS <= now:
             self._body_asked = (digest, now)
-            self._out.send(Kind.GET_BODY, digest)
+            peer = self._next_peer()
+            if peer is not None:
+                self._out.send(Kind.GET_BODY, digest, to=peer)
 
     # --- time
 

@@ -46,6 +46,8 @@ from timecoin.replica.restart import Restart
 from timecoin.replica.wire import Kind
 
 _SEEN_MS = 5000  # the same message from several peers is looked at once in that time
+_MOST_RELAYED = 1000  # messages a second of all voters that are passed on, shared evenly,
+_LEAST_RELAYED = 20  # and of each one at least; what is not passed on is asked for (votes) or repeated (PBFT)
 _PBFT = (Kind.PROPOSAL, Kind.PREPARE, Kind.COMMIT, Kind.VIEW_CHANGE, Kind.NEW_VIEW)
 
 Signer = Callable[[bytes], bytes]
@@ -89,6 +91,8 @@ class Replica:
         self._operators = journal.operators_of(self.ledger.masternodes)
         self._seen: OrderedDict[bytes, int] = OrderedDict()
         self._vote_keys = journal.VoteKeys()
+        self._relaying = 0  # the second that `_relayed` counts
+        self._relayed: dict[int, int] = {}  # voter -> its messages that were passed on
         self._reported: set[tuple[int, int]] = set()
         self._hint: int | None = None  # the peer whose votes were counted last: it has the transactions
         self._applying = False
@@ -243,12 +247,20 @@ class Replica:
             if self.core.is_foreign(message):
                 self._resign()
             self._hint = peer
-            if self.core.step(Receive(message), self.now):
+            if self.core.step(Receive(message), self.now) and self._may_relay(message.voter):
                 self.out.send(kind, payload, exclude=peer)
             if isinstance(message, VoteBatch):
                 self._store_batch(message, payload)
 
         self.out.urgent.add(keys, [check.message for check in checks], [check.signature for check in checks], then)
+
+    def _may_relay(self, voter: int) -> bool:
+        """A voter's messages are passed on at a bounded rate, so that none makes correct nodes flood each other."""
+        second = self.now // 1000
+        if self._relaying != second:
+            self._relaying, self._relayed = second, {}
+        self._relayed[voter] = self._relayed.get(voter, 0) + 1
+        return self._relayed[voter] <= max(_LEAST_RELAYED, _MOST_RELAYED // self.core.quorum.n)
 
     def _resign(self) -> None:
         """Our key has signed what this store does not know: another vote of ours could contradict it."""
@@ -257,8 +269,15 @@ class Replica:
         self._may_vote = False
         self.core.resign()
 
+    def _forget_dropped(self) -> None:
+        """What is no longer kept leaves the store, before the same batch may come and be kept again."""
+        for batch in self.core.fastpath.dropped:
+            self.out.write(tables.BATCHES, journal.batch_key(batch), None)
+        self.core.fastpath.dropped.clear()
+
     def _store_batch(self, batch: VoteBatch, payload: bytes) -> None:
         """On a masternode, LOCKs are durable before our ACK that rests on them is: it is sealed and written after this."""
+        self._forget_dropped()
         if self.me is not None and self.core.fastpath.keeps(batch):
             self.out.write(tables.BATCHES, journal.batch_key(batch), payload)
 
@@ -329,8 +348,11 @@ class Replica:
         if len(payload) < params.HEADER_BYTES:
             raise ProtocolError(f"BODY of {len(payload)} bytes, at least {params.HEADER_BYTES}")
         digest = hashing.tagged_sha256(b"timecoin/header", payload[: params.HEADER_BYTES])
-        if self.core.height.wants_body(digest) and body_matches(digest, payload):
-            self.core.step(Body(digest, payload), self.now)
+        if not self.core.height.wants_body(digest):
+            return
+        if not body_matches(digest, payload):
+            raise ProtocolError("a BODY that is not the one of its hash")
+        self.core.step(Body(digest, payload), self.now)
 
     # --- consensus
 
@@ -359,9 +381,7 @@ class Replica:
             self.gossip.want([txid], peer, self.now)
 
     def _carry_out(self, ready: Ready) -> None:
-        for batch in self.core.fastpath.dropped:
-            self.out.write(tables.BATCHES, journal.batch_key(batch), None)
-        self.core.fastpath.dropped.clear()
+        self._forget_dropped()
         for txid in ready.certified:
             self.admission.certify(txid, self.now)
         for txid in ready.final:
