@@ -23,7 +23,7 @@ CORE = Path("timecoin/_core")
 KERNELS = {
     "codec": ["codec", "sha256"],
     "coins": ["coins"],
-    "ed25519": ["verify"],
+    "ed25519": [f"ed25519/{part}" for part in ("backend_avx2", "backend_ifma", "backend_portable", "cpu", "scalar", "verify")],
     "hashing": ["merkle", "sha256"],
     "lthash": ["blake3", "lthash", "sha256"],
     "pool": ["feepool"],
@@ -106,7 +106,7 @@ def extensions() -> list[Extension]:
                 libraries=["sodium"] if sodium else [],
                 extra_compile_args=["-O3", "-std=c11", "-Wall", "-Wextra", "-fvisibility=hidden", "-pthread"],
                 extra_link_args=["-pthread"],
-                depends=[str(path) for path in sorted((ROOT / CORE / "c").glob("*.h"))],
+                depends=[str(path) for path in sorted((ROOT / CORE / "c").rglob("*.h"))],
             )
         )
     return cythonize(modules, compiler_directives=directives, build_dir="build/cython")

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from timecoin._core.codec import TransactionBatch, decode_transactions
     from timecoin._core.coins import CoinTable
-    from timecoin._core.ed25519 import verify, verify_batch
+    from timecoin._core.ed25519 import VerifyingKeys, cpu_backend, verify, verify_batch
     from timecoin._core.hashing import merkle_root, sha256_many
     from timecoin._core.lthash import LtHash
     from timecoin._core.pool import FeeOrder
@@ -37,6 +37,8 @@ __all__ = [
     "LtHash",
     "Tally",
     "TransactionBatch",
+    "VerifyingKeys",
+    "cpu_backend",
     "decode_transactions",
     "merkle_root",
     "sha256_many",
@@ -53,6 +55,8 @@ _HOMES = {
     "LtHash": "timecoin._core.lthash",
     "Tally": "timecoin._core.tally",
     "TransactionBatch": "timecoin._core.codec",
+    "VerifyingKeys": "timecoin._core.ed25519",
+    "cpu_backend": "timecoin._core.ed25519",
     "decode_transactions": "timecoin._core.codec",
     "merkle_root": "timecoin._core.hashing",
     "sha256_many": "timecoin._core.hashing",

@@ -3,68 +3,19 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from nacl.signing import SigningKey
 
+from tests.core import zip215
+from tests.core.ed25519_items import columns, flip, honest, signed, small_commitments, spoil, torsion_misused, torsioned
 from timecoin._core import ed25519
 
-ORDER = 2**252 + 27742317777372353535851937790883648493
-
-# RFC 8032, section 7.1, tests 1 and 2
-RFC8032 = [
-    (
-        "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
-        "",
-        "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555"
-        "fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b",
-    ),
-    (
-        "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
-        "72",
-        "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da"
-        "085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00",
-    ),
-]
-
-Item = tuple[bytes, bytes, bytes]
-
-
-def signed(count: int, seed: int = 0, size: int | None = None) -> list[Item]:
-    rng = random.Random(seed)
-    items = []
-    for _ in range(count):
-        key = SigningKey(rng.randbytes(32))
-        message = rng.randbytes(rng.randrange(200) if size is None else size)
-        items.append((bytes(key.verify_key), message, key.sign(message).signature))
-    return items
-
-
-def flip(data: bytes, bit: int) -> bytes:
-    changed = bytearray(data)
-    changed[bit // 8] ^= 1 << bit % 8
-    return bytes(changed)
-
-
-def spoil(item: Item, rng: random.Random) -> Item:
-    """One bit of the signature changed."""
-    key, message, signature = item
-    return key, message, flip(signature, rng.randrange(512))
-
-
-def columns(items: Sequence[Item]) -> tuple[bytes, list[bytes], bytes]:
-    return b"".join(i[0] for i in items), [i[1] for i in items], b"".join(i[2] for i in items)
-
-
-@pytest.mark.parametrize(("key", "message", "signature"), RFC8032)
-def test_published_vectors(key: str, message: str, signature: str) -> None:
-    assert ed25519.verify(bytes.fromhex(key), bytes.fromhex(message), bytes.fromhex(signature))
+RANDOM_ITEMS = st.tuples(st.binary(min_size=32, max_size=32), st.binary(max_size=100), st.binary(min_size=64, max_size=64))
 
 
 def test_every_changed_bit_is_noticed() -> None:
@@ -78,10 +29,12 @@ def test_every_changed_bit_is_noticed() -> None:
         assert not ed25519.verify(key, message, flip(signature, bit))
 
 
-def test_a_second_form_of_the_scalar_is_refused() -> None:
-    key, message, signature = signed(1)[0]
-    scalar = int.from_bytes(signature[32:], "little") + ORDER
-    assert not ed25519.verify(key, message, signature[:32] + scalar.to_bytes(32, "little"))
+def test_the_three_calls_follow_the_same_rule() -> None:
+    items = honest()[:20] + torsioned()[::3] + torsion_misused()[::2] + small_commitments()
+    expected = zip215.verdicts(items)
+    assert [ed25519.verify(*item) for item in items] == expected
+    assert list(ed25519.verify_many(*columns(items))) == expected
+    assert ed25519.verify_batch(*columns(items)).tolist() == expected
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 15, 16, 17, 33, 100])
@@ -89,7 +42,7 @@ def test_a_second_form_of_the_scalar_is_refused() -> None:
 def test_neighbours_and_threads_do_not_change_a_verdict(count: int, threads: int) -> None:
     rng = random.Random(count)
     good = [rng.random() < 0.6 for _ in range(count)]
-    items = [item if ok else spoil(item, rng) for item, ok in zip(signed(count), good, strict=True)]
+    items = [item if ok else spoil(item, rng.randrange(8)) for item, ok in zip(signed(count), good, strict=True)]
     keys, messages, signatures = columns(items)
     assert [ed25519.verify(*item) for item in items] == good
     assert list(ed25519.verify_many(keys, messages, signatures, threads)) == good
@@ -100,8 +53,7 @@ def test_neighbours_and_threads_do_not_change_a_verdict(count: int, threads: int
 
 
 def test_every_form_of_the_arguments_gives_the_same() -> None:
-    rng = random.Random(5)
-    items = [item if i % 3 else spoil(item, rng) for i, item in enumerate(signed(20, size=96))]
+    items = [item if i % 3 else spoil(item, 0) for i, item in enumerate(signed(20, size=96))]
     expected = [i % 3 != 0 for i in range(20)]
     keys, messages, signatures = columns(items)
     key_forms: list[Any] = [keys, bytearray(keys), [i[0] for i in items], tuple(bytearray(i[0]) for i in items)]
@@ -131,11 +83,81 @@ def test_the_result_is_the_callers_own() -> None:
     assert verdicts.tolist() == [False, True]
 
 
-@given(st.binary(min_size=32, max_size=32), st.binary(max_size=100), st.binary(min_size=64, max_size=64))
+# Messages in one buffer
+
+
+def test_messages_may_lie_in_one_buffer() -> None:
+    items = [item if i % 4 else spoil(item, 0) for i, item in enumerate(honest()[:30])]
+    expected = [i % 4 != 0 for i in range(30)]
+    keys, messages, signatures = columns(items)
+    buffer = b"".join(messages)
+    ends = [sum(map(len, messages[:i])) for i in range(31)]
+    buffers: list[Any] = [buffer, bytearray(buffer), memoryview(buffer), numpy.frombuffer(buffer, numpy.uint8)]
+    for form in buffers:
+        assert ed25519.verify_batch(keys, form, signatures, offsets=ends).tolist() == expected
+    offset_forms: list[Any] = [tuple(ends), numpy.array(ends), numpy.array(ends, numpy.uint32), numpy.array(ends, numpy.uint64)]
+    for form in offset_forms:
+        assert ed25519.verify_batch(keys, buffer, signatures, offsets=form, threads=3).tolist() == expected
+
+
+def test_the_buffer_may_hold_more_than_the_messages() -> None:
+    keys, messages, signatures = columns(signed(9, size=33))
+    buffer = b"head" + b"".join(messages) + b"tail"
+    offsets = [4 + 33 * i for i in range(10)]
+    assert ed25519.verify_batch(keys, buffer, signatures, offsets=offsets).all()
+    assert not ed25519.verify_batch(keys, buffer, signatures, offsets=[offset + 1 for offset in offsets]).any()
+
+
+def test_empty_messages_in_a_buffer() -> None:
+    keys, _, signatures = columns(signed(3, size=0))
+    assert ed25519.verify_batch(keys, b"", signatures, offsets=[0, 0, 0, 0]).all()
+    assert ed25519.verify_batch(keys, b"else", signatures, offsets=[0, 0, 4, 4]).tolist() == [True, False, True]
+    assert ed25519.verify_batch(b"", b"unused", b"", offsets=[0]).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("offsets", "found"),
+    [
+        ([], r"offsets.*\b0\b"),
+        ([0], r"2 public keys, 0 messages, 2 signatures|offsets.*\b1\b"),
+        ([0, 4], r"2 public keys, 1 messages, 2 signatures|offsets.*\b2\b"),
+        ([0, 4, 8, 8], r"2 public keys, 3 messages, 2 signatures|offsets.*\b4\b"),
+        ([0, 4, 9], r"offsets.*\b9\b"),
+        ([0, 5, 4], r"offsets.*\b4\b"),
+        ([9, 9, 9], r"offsets.*\b9\b"),
+        ([-1, 4, 8], r"offsets.*-1\b"),
+        ([0, -4, 8], r"offsets.*-4\b"),
+        ([0, 2**32, 8], r"offsets.*4294967296\b"),
+        ([0, 4, 2**64], r"offsets.*18446744073709551616\b"),
+        ([0, 2**63, 2**63 + 4], r"offsets.*9223372036854775808\b"),
+    ],
+)
+def test_wrong_offsets_are_named(offsets: list[int], found: str) -> None:
+    with pytest.raises(ValueError, match=found):
+        ed25519.verify_batch(bytes(64), bytes(8), bytes(128), offsets=offsets)
+
+
+def test_offsets_go_with_one_buffer_of_bytes() -> None:
+    wrong: list[Any] = [[b"four", b"four"], "messages", None]
+    for messages in wrong:
+        with pytest.raises((ValueError, TypeError)):
+            ed25519.verify_batch(bytes(64), messages, bytes(128), offsets=[0, 4, 8])
+    bad_offsets: list[Any] = [["0", "4", "8"], [0, 4.0, 8], 8, numpy.array([0.0, 4.0, 8.0])]
+    for offsets in bad_offsets:
+        with pytest.raises(TypeError):
+            ed25519.verify_batch(bytes(64), bytes(8), bytes(128), offsets=offsets)
+
+
+# Arguments
+
+
+@given(RANDOM_ITEMS, st.integers(1, 3))
+@example((bytes(32), b"", bytes(64)), 1)  # valid: A and R of order 4, and s = 0
 @settings(deadline=None)
-def test_random_bytes_are_invalid_and_never_an_error(key: bytes, message: bytes, signature: bytes) -> None:
-    assert ed25519.verify(key, message, signature) is False
-    assert ed25519.verify_many(key, [message], signature, 2) == b"\0"
+def test_random_bytes_are_never_an_error(item: zip215.Item, threads: int) -> None:
+    expected = zip215.verify(*item)
+    assert ed25519.verify(*item) is expected
+    assert ed25519.verify_many(*columns([item]), threads) == bytes([expected])
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,29 @@
-"""Ed25519 verification: which of these signatures are good?
+"""Ed25519 verification by ZIP-215: which of these signatures are good?
 
-One rule for every form: verify, verify_batch and verify_many give the same verdict on the same item, whatever stands
-beside it and however many threads share the work. The kernel is c/verify.h.
+The rule (https://zips.z.cash/zip-0215): s is canonical (s < L); the key A and the point R are any 32 bytes that decode,
+non-canonical encodings included; and [8][s]B = [8]R + [8][k]A with k = SHA-512(R || A || M). It is one rule for every
+form, since nodes that disagree on one signature fork the chain: verify, verify_batch, verify_many and VerifyingKeys give
+the same verdict on the same item, whatever stands beside it, on every machine and for any number of threads. libsodium's
+own verification is stricter on points of small order and on non-canonical encodings; on honest signatures they agree.
+
+How: k for many messages at once, points decoded in lanes of vector registers, and for the whole batch one random linear
+combination, 8 (sum z R + sum (z k) A - (sum z s) B) = 0 with 128-bit z from the operating system, by one multi-scalar
+multiplication (Straus's method for few items, Pippenger's for many). A combination that fails is halved until few items
+are left, and those are verified one by one, each in a lane; all of that costs at most 1.5 times what verifying every item
+by itself would, whatever the batch holds. The engine is c/ed25519/, where engine.h tells the steps and the sources.
+
+Backends: 'portable' (any 64-bit machine), 'avx2' (AVX2, FMA and BMI2; 4 lanes), 'avx512ifma' (AVX-512 with IFMA; 8 lanes).
+The best that the machine runs is chosen at import; the environment variable TIMECOIN_CPU forces one of them by name.
 """
+
+import os
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.number cimport PyNumber_Index
-from libc.stdint cimport uint8_t
-from libc.stdlib cimport free
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
 
-from timecoin._core.columns cimport as_bytes, as_item
+from timecoin._core.columns cimport as_bytes, as_item, as_u64s
 from timecoin._core.spans cimport as_messages, as_spans, tc_span
 
 
@@ -21,20 +35,106 @@ cdef extern from "<sodium.h>" nogil:
     int sodium_init()
 
 
-cdef extern from "verify.h" nogil:
+cdef extern from "<stdlib.h>" nogil:
+    int posix_memalign(void **memory, size_t alignment, size_t size)
+
+
+cdef extern from "ed25519/verify.h" nogil:
     enum:
         TC_MAX_VERIFY_THREADS
+
+    ctypedef enum tc_method:
+        TC_AUTO
+        TC_LANES
+        TC_STRAUS
+        TC_PIPPENGER
+
+    ctypedef struct tc_counts:
+        uint64_t multiplications
+        uint64_t combinations
+        uint64_t failed_combinations
+        uint64_t lane_items
+
+    ctypedef struct tc_keys:
+        const uint8_t *encodings
+        const void *expanded
+        const uint8_t *decoded
+
+    ctypedef struct tc_items:
+        const tc_keys *keys
+        const uint32_t *key_indices
+        const tc_span *messages
+        const uint8_t *signatures
+
+    ctypedef struct tc_backend:
+        const char *name
+        unsigned lanes
+        size_t expanded_bytes
+        void (*expand)(void *expanded, uint8_t *decoded, const uint8_t *encodings, size_t count) noexcept nogil
+
+    void tc_ed25519_prepare()
+    const tc_backend *tc_ed25519_backend(size_t i)
+    const tc_backend *tc_ed25519_backend_for(const tc_backend *backend, size_t count, tc_method method)
+    size_t tc_ed25519_scratch_bytes(const tc_backend *backend, size_t count, tc_method method, unsigned threads)
     void tc_ed25519_verify(
-        uint8_t *verdicts, const uint8_t *keys, const tc_span *messages, const uint8_t *signatures, size_t count,
-        unsigned threads)
+        uint8_t *verdicts, const tc_backend *backend, const tc_items *items, size_t count, tc_method method,
+        unsigned threads, void *scratch, tc_counts *counts)
 
 
 cdef enum:
     KEY = 32
     SIGNATURE = 64
+    ALIGNMENT = 64
+    MAX_KEYS = 0xffffffff
+
+cdef dict METHODS = {"auto": TC_AUTO, "lanes": TC_LANES, "straus": TC_STRAUS, "pippenger": TC_PIPPENGER}
 
 if sodium_init() < 0:
     raise ImportError("libsodium cannot start (sodium_init failed)")
+tc_ed25519_prepare()
+
+
+cdef tuple names():
+    cdef list found = []
+    while tc_ed25519_backend(len(found)) is not NULL:
+        found.append(tc_ed25519_backend(len(found)).name.decode())
+    return tuple(found)
+
+
+cdef tuple BACKENDS = names()
+
+
+def backends():
+    """The names of the backends that this machine can run, 'portable' first and the quickest last."""
+    return BACKENDS
+
+
+cdef const tc_backend *backend_of(object name) except NULL:
+    if name not in BACKENDS:
+        raise ValueError(f"backend {name!r}: this machine runs {', '.join(BACKENDS)}")
+    return tc_ed25519_backend(BACKENDS.index(name))
+
+
+cdef const tc_backend *chosen() except NULL:
+    name = os.environ.get("TIMECOIN_CPU", "")
+    if name and name not in BACKENDS:
+        raise ImportError(f"TIMECOIN_CPU={name!r}: this machine runs {', '.join(BACKENDS)}")
+    return backend_of(name or BACKENDS[-1])
+
+
+cdef const tc_backend *BACKEND = chosen()
+
+
+def cpu_backend():
+    """The name of the backend in use: the best of this machine, or the one that TIMECOIN_CPU named at import."""
+    return BACKEND.name.decode()
+
+
+cdef void *aligned(size_t size) except NULL:
+    cdef void *memory = NULL
+    if posix_memalign(&memory, ALIGNMENT, size or 1) != 0:
+        raise MemoryError
+    return memory
 
 
 cdef bytes rows_of(object array, Py_ssize_t width, str name):
@@ -43,7 +143,11 @@ cdef bytes rows_of(object array, Py_ssize_t width, str name):
     flat = view.ndim == 1 and width > 0 and len(view) % width == 0
     rows = view.ndim == 2 and (width < 0 or view.shape[1] == width)
     if view.itemsize != 1 or not view.c_contiguous or not (flat or rows):
-        expected = f"({width}*n,) or (n, {width})" if width > 0 else "(n, m), or a sequence of bytes-likes"
+        expected = (
+            f"({width}*n,) or (n, {width})"
+            if width > 0
+            else "(n, m), a sequence of bytes-likes, or one buffer with offsets"
+        )
         raise ValueError(
             f"{name}: shape {view.shape} of {view.itemsize}-byte items"
             f"{'' if view.c_contiguous else ', not contiguous'}, expected bytes of shape {expected}"
@@ -65,74 +169,274 @@ cdef bytes column_of(object items, Py_ssize_t width, str name):
     return b"".join(parts)
 
 
-cdef tuple messages_of(object messages):
-    cdef Py_ssize_t i, width
-    cdef bytes rows
-    if not PyObject_CheckBuffer(messages):
-        return as_messages(messages)
-    rows = rows_of(messages, -1, "messages")
-    width = memoryview(messages).shape[1]
-    return tuple([rows[i * width:(i + 1) * width] for i in range(len(messages))])
+cdef object integers_of(object values):
+    """A sequence of integers, from an array of them quicker than one by one."""
+    return memoryview(values).tolist() if PyObject_CheckBuffer(values) else values
+
+
+cdef class Messages:
+    """The messages of a batch where C finds them; keeps what they lie in alive."""
+
+    cdef object held
+    cdef tc_span *spans
+    cdef Py_ssize_t count
+
+    def __cinit__(self, messages, offsets):
+        if offsets is not None:
+            self.cut(messages, offsets)
+        elif PyObject_CheckBuffer(messages):
+            self.split(messages)
+        else:
+            self.held = as_messages(messages)
+            self.count = len(self.held)
+            self.spans = as_spans(self.held)
+
+    def __dealloc__(self):
+        free(self.spans)
+
+    cdef int allocate(self, Py_ssize_t count) except -1:
+        self.spans = <tc_span *>malloc((count + 1) * sizeof(tc_span))
+        if self.spans is NULL:
+            raise MemoryError
+        self.count = count
+        return 0
+
+    cdef int split(self, object array) except -1:
+        """Rows of an array."""
+        cdef bytes rows = rows_of(array, -1, "messages")
+        cdef const uint8_t *data = rows
+        cdef Py_ssize_t i, width = memoryview(array).shape[1]
+        self.held = rows
+        self.allocate(memoryview(array).shape[0])
+        for i in range(self.count):
+            self.spans[i].data = data + i * width
+            self.spans[i].size = width
+        return 0
+
+    cdef int cut(self, object buffer, object offsets) except -1:
+        """Pieces of one buffer: message i lies from offsets[i] to offsets[i + 1]."""
+        cdef bytes whole
+        cdef const uint8_t *data
+        cdef Py_ssize_t i, count = len(offsets)
+        cdef uint64_t size
+        cdef uint64_t *ends
+        view = memoryview(buffer)
+        if view.ndim != 1 or view.itemsize != 1:
+            raise ValueError(
+                f"messages: shape {view.shape} of {view.itemsize}-byte items, expected one buffer of bytes with offsets"
+            )
+        whole = as_bytes(buffer)
+        data = whole
+        size = len(whole)
+        if count == 0:
+            raise ValueError("offsets: 0 values, expected one more than there are messages")
+        self.held = whole
+        self.allocate(count - 1)
+        ends = as_u64s(integers_of(offsets), count, "offsets")
+        try:
+            for i in range(self.count):
+                if not ends[i] <= ends[i + 1] <= size:
+                    raise ValueError(
+                        f"offsets[{i}] to offsets[{i + 1}]: {ends[i]} to {ends[i + 1]},"
+                        f" expected a part of the buffer's {size} bytes"
+                    )
+                self.spans[i].data = data + ends[i]
+                self.spans[i].size = ends[i + 1] - ends[i]
+        finally:
+            free(ends)
+        return 0
+
+
+cdef unsigned threads_of(object threads) except 0:
+    threads = PyNumber_Index(threads)
+    if not 1 <= threads <= TC_MAX_VERIFY_THREADS:
+        raise ValueError(f"threads: {threads}, expected 1 to {TC_MAX_VERIFY_THREADS}")
+    return threads
+
+
+cdef bytes run(
+    const tc_backend *backend, tc_method method, const tc_keys *keys, const uint32_t *key_indices, Messages messages,
+    bytes signatures, unsigned threads, tc_counts *counts,
+):
+    cdef Py_ssize_t count = messages.count
+    cdef bytes verdicts = PyBytes_FromStringAndSize(NULL, count)
+    cdef uint8_t *out = <uint8_t *>(<char *>verdicts)
+    cdef void *scratch = aligned(tc_ed25519_scratch_bytes(backend, count, method, threads))
+    cdef tc_items items
+    items.keys = keys
+    items.key_indices = key_indices
+    items.messages = messages.spans
+    items.signatures = signatures
+    with nogil:
+        tc_ed25519_verify(out, backend, &items, count, method, threads, scratch, counts)
+        free(scratch)
+    return verdicts
+
+
+cdef bytes verify_bytes(
+    const tc_backend *backend, tc_method method, object public_keys, object messages, object offsets, object signatures,
+    object threads, tc_counts *counts,
+):
+    cdef bytes key_column = column_of(public_keys, KEY, "public keys")
+    cdef bytes signature_column = column_of(signatures, SIGNATURE, "signatures")
+    cdef Messages spans = Messages(messages, offsets)
+    cdef unsigned workers = threads_of(threads)
+    cdef tc_keys keys
+    if len(key_column) != KEY * spans.count or len(signature_column) != SIGNATURE * spans.count:
+        raise ValueError(
+            f"{len(key_column) // KEY} public keys, {spans.count} messages, {len(signature_column) // SIGNATURE}"
+            " signatures: expected as many of each"
+        )
+    keys.encodings = key_column
+    keys.expanded = NULL
+    keys.decoded = NULL
+    backend = tc_ed25519_backend_for(backend, spans.count, method)
+    return run(backend, method, &keys, NULL, spans, signature_column, workers, counts)
+
+
+cdef object as_bools(bytes verdicts):
+    import numpy
+
+    return numpy.frombuffer(bytearray(verdicts), dtype=numpy.bool_)
 
 
 def verify(public_key, message, signature):
     """Whether a signature (64 bytes) of a message is valid under a public key (32 bytes). ValueError for other sizes."""
     cdef bytes key = as_item(public_key, KEY, "public key")
-    cdef bytes body = as_bytes(message)
     cdef bytes proof = as_item(signature, SIGNATURE, "signature")
-    cdef const uint8_t *keys = key
-    cdef const uint8_t *signatures = proof
-    cdef tc_span span
-    cdef uint8_t verdict
-    span.data = body
-    span.size = len(body)
-    with nogil:
-        tc_ed25519_verify(&verdict, keys, &span, signatures, 1, 1)
-    return verdict == 1
+    return verify_bytes(BACKEND, TC_AUTO, key, (message,), None, proof, 1, NULL) == b"\1"
 
 
 def verify_many(keys, messages, signatures, threads=1):
     """The verdicts on n signatures: n bytes, 1 for a valid one and 0 for another. Takes what verify_batch takes, and
     does not load numpy."""
-    cdef bytes key_column = column_of(keys, KEY, "public keys")
-    cdef bytes signature_column = column_of(signatures, SIGNATURE, "signatures")
-    cdef tuple held = messages_of(messages)
-    cdef const uint8_t *key_data = key_column
-    cdef const uint8_t *signature_data = signature_column
-    cdef Py_ssize_t count = len(held)
-    cdef unsigned workers
-    cdef bytes verdicts
-    cdef uint8_t *out
-    cdef tc_span *spans
-    threads = PyNumber_Index(threads)
-    if not 1 <= threads <= TC_MAX_VERIFY_THREADS:
-        raise ValueError(f"threads: {threads}, expected 1 to {TC_MAX_VERIFY_THREADS}")
-    workers = threads
-    if len(key_column) != KEY * count or len(signature_column) != SIGNATURE * count:
-        raise ValueError(
-            f"{len(key_column) // KEY} public keys, {count} messages, {len(signature_column) // SIGNATURE} signatures:"
-            " expected as many of each"
-        )
-    verdicts = PyBytes_FromStringAndSize(NULL, count)
-    out = <uint8_t *>(<char *>verdicts)
-    spans = as_spans(held)
-    with nogil:
-        tc_ed25519_verify(out, key_data, spans, signature_data, <size_t>count, workers)
-        free(spans)
-    return verdicts
+    return verify_bytes(BACKEND, TC_AUTO, keys, messages, None, signatures, threads, NULL)
 
 
-def verify_batch(public_keys, messages, signatures, *, threads=1):
+def verify_batch(public_keys, messages, signatures, *, threads=1, offsets=None):
     """The verdicts on n signatures: a writable numpy array of bool, shape (n,).
 
     public_keys   n keys: a column of 32*n bytes, a sequence of 32-byte bytes-likes, or a uint8 array of shape (n, 32)
-    messages      n messages: a sequence of bytes-likes, or a uint8 array of shape (n, m)
+    messages      n messages: a sequence of bytes-likes, a uint8 array of shape (n, m), or one buffer with `offsets`
     signatures    n signatures: as the keys, with 64
     threads       1 to 64: how many share the work, the calling one included; it does not change a verdict
+    offsets       n + 1 integers, when messages is one buffer: message i is buffer[offsets[i]:offsets[i + 1]]
 
-    The GIL is released for the whole computation. An invalid signature is a verdict, never an error; a wrong shape, or
-    counts that differ, raise ValueError naming what was found and what was expected.
+    The GIL is released for the whole computation, and any number of threads may call at once. An invalid signature, or a
+    key or an R that does not decode, is a verdict, never an error; a wrong shape, or counts that differ, raise ValueError
+    naming what was found and what was expected.
     """
-    import numpy
+    return as_bools(verify_bytes(BACKEND, TC_AUTO, public_keys, messages, offsets, signatures, threads, NULL))
 
-    return numpy.frombuffer(bytearray(verify_many(public_keys, messages, signatures, threads)), dtype=numpy.bool_)
+
+cdef class VerifyingKeys:
+    """Public keys, decoded and expanded once, for signers that sign again and again.
+
+    public_keys: n keys, as verify_batch takes them. A key that does not decode is kept: all its verdicts are False.
+    Takes about 3 KB of memory for a key. Immutable, so that any number of threads may use it at once.
+    """
+
+    cdef bytes encodings
+    cdef bytes decoded
+    cdef const tc_backend *backend
+    cdef void *expanded
+    cdef void *expanded_single  # for the portable backend, which single items go to
+
+    def __cinit__(self, public_keys, *, str _backend=None):
+        cdef Py_ssize_t count
+        cdef const uint8_t *encodings
+        cdef uint8_t *decoded
+        cdef const tc_backend *single = tc_ed25519_backend(0)
+        self.backend = BACKEND if _backend is None else backend_of(_backend)
+        self.encodings = column_of(public_keys, KEY, "public keys")
+        count = len(self.encodings) // KEY
+        if count > MAX_KEYS:
+            raise ValueError(f"public keys: {count}, at most {MAX_KEYS}")
+        self.decoded = PyBytes_FromStringAndSize(NULL, count)
+        encodings = self.encodings
+        decoded = <uint8_t *>(<char *>self.decoded)
+        self.expanded_single = aligned(count * single.expanded_bytes)
+        self.expanded = aligned(count * self.backend.expanded_bytes)
+        with nogil:
+            single.expand(self.expanded_single, decoded, encodings, count)
+            self.backend.expand(self.expanded, decoded, encodings, count)
+
+    def __dealloc__(self):
+        free(self.expanded)
+        free(self.expanded_single)
+
+    def __len__(self):
+        return len(self.decoded)
+
+    @property
+    def valid(self):
+        """Which of the keys decode: a numpy array of bool, shape (n,)."""
+        return as_bools(self.decoded)
+
+    cdef bytes verify(
+        self, tc_method method, object key_indices, object messages, object offsets, object signatures, object threads,
+        tc_counts *counts,
+    ):
+        cdef bytes signature_column = column_of(signatures, SIGNATURE, "signatures")
+        cdef Messages spans = Messages(messages, offsets)
+        cdef unsigned workers = threads_of(threads)
+        cdef list numbers = list(integers_of(key_indices))
+        cdef Py_ssize_t i, count = len(numbers)
+        cdef const tc_backend *backend
+        cdef uint32_t *indices
+        cdef tc_keys keys
+        if count != spans.count or len(signature_column) != SIGNATURE * spans.count:
+            raise ValueError(
+                f"{count} key indices, {spans.count} messages, {len(signature_column) // SIGNATURE} signatures:"
+                " expected as many of each"
+            )
+        indices = <uint32_t *>aligned(count * sizeof(uint32_t))
+        try:
+            for i in range(count):
+                index = PyNumber_Index(numbers[i])
+                if not 0 <= index < len(self.decoded):
+                    raise IndexError(f"key_indices[{i}]: {index}, expected 0 to {len(self.decoded) - 1}")
+                indices[i] = index
+            backend = tc_ed25519_backend_for(self.backend, count, method)
+            keys.encodings = self.encodings
+            keys.expanded = self.expanded if backend is self.backend else self.expanded_single
+            keys.decoded = self.decoded
+            return run(backend, method, &keys, indices, spans, signature_column, workers, counts)
+        finally:
+            free(indices)
+
+    def verify_batch(self, key_indices, messages, signatures, *, threads=1, offsets=None):
+        """The verdicts on n signatures, signature i by key number key_indices[i] (n integers): a writable numpy array of
+        bool, shape (n,). Everything else as in timecoin.verify_batch. IndexError names an index that is no key's."""
+        return as_bools(self.verify(TC_AUTO, key_indices, messages, offsets, signatures, threads, NULL))
+
+
+def verify_with(keys, messages, signatures, *, backend, method="auto", threads=1, cached=None):
+    """verify_many by a given backend and method, and the work that it took: (verdicts, counts). For tests and benchmarks.
+
+    method   'lanes': every item by itself, one in each lane; 'straus' or 'pippenger': random linear combinations by that
+             method, halved while they fail; 'auto': what every other function does, except that a single item stays
+             with the backend when it is not 'portable'
+    cached   a VerifyingKeys; `keys` are then n indices of keys
+    counts   'multiplications': field multiplications and squarings, each in all lanes at once; 'combinations',
+             'failed_combinations'; 'lane_items': items verified by themselves
+    """
+    cdef tc_counts counts
+    cdef bytes verdicts
+    cdef const tc_backend *forced = backend_of(backend)
+    cdef VerifyingKeys expanded
+    if method not in METHODS:
+        raise ValueError(f"method {method!r}: expected one of {', '.join(METHODS)}")
+    if cached is None:
+        verdicts = verify_bytes(forced, METHODS[method], keys, messages, None, signatures, threads, &counts)
+    else:
+        expanded = cached
+        if expanded.backend is not forced:
+            expanded = VerifyingKeys(expanded.encodings, _backend=backend)
+        verdicts = expanded.verify(METHODS[method], keys, messages, None, signatures, threads, &counts)
+    return verdicts, {
+        "multiplications": counts.multiplications,
+        "combinations": counts.combinations,
+        "failed_combinations": counts.failed_combinations,
+        "lane_items": counts.lane_items,
+    }
