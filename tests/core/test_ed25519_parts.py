@@ -5,36 +5,19 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import os
-import platform
 import random
-import shlex
-import shutil
-import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
+from tests.core.compiled import ENGINE, KINDS, NATIVE, Object, load, runnable
 from timecoin._core.c.ed25519 import tables
-
-ROOT = Path(__file__).parents[2]
-ENGINE = ROOT / "timecoin/_core/c/ed25519"
-NATIVE = Path(__file__).parent / "native"
 
 L = 2**252 + 27742317777372353535851937790883648493
 SCALARS = [0, 1, 2, 8, 2**64 - 1, 2**64, 2**128, 2**251, 2**252 - 1, 2**252, (L - 1) // 2, L - 2**125, L - 2, L - 1]
 COEFFICIENTS = [0, 1, 2, 2**64 - 1, 2**64, 2**127, 2**127 - 1, 2**128 - 2, 2**128 - 1]
-
-# name -> lanes, macros, what the machine must have
-AVX512 = {"avx512f", "avx512ifma", "avx512vl", "avx512bw", "avx512dq", "avx2", "fma", "bmi2"}
-BACKENDS: dict[str, tuple[int, list[str], set[str]]] = {
-    "portable": (1, [], set()),
-    "avx2": (4, ["-DPARTS_AVX2"], {"avx2", "fma", "bmi2"}),
-    "avx512": (8, ["-DPARTS_AVX512"], AVX512),
-    "avx512-emulated": (8, ["-DPARTS_AVX512", "-DTC_EMULATE_AVX512"], set()),
-}
 
 Item = tuple[bytes, bytes, bytes]
 
@@ -62,32 +45,16 @@ def scalar(value: int) -> Scalar:
     return Scalar(limbs(value, 4))
 
 
-def runnable() -> list[str]:
-    """The backends that this machine can run."""
-    cpuinfo = Path("/proc/cpuinfo")
-    found = set(cpuinfo.read_text().split()) if cpuinfo.exists() and platform.machine() == "x86_64" else set()
-    return [name for name, (_, _, needs) in BACKENDS.items() if needs <= found]
+@cache
+def library(kind: str) -> ctypes.CDLL:
+    lib = load(f"parts-{kind}", Object(NATIVE / "parts.c", KINDS[kind].flags), Object(ENGINE / "scalar.c"))
+    lib.tc_scalar_naf.restype = ctypes.c_size_t
+    return lib
 
 
 @pytest.fixture(scope="session")
-def build(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ctypes.CDLL]:
-    """A shared object for each of them."""
-    compiler = shlex.split(os.environ.get("CC", "")) or [shutil.which("cc") or shutil.which("gcc") or "clang"]
-    folder = tmp_path_factory.mktemp("native")
-    flags = ["-O3", "-std=c11", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", f"-I{ENGINE}"]
-    libraries = {}
-    for name in runnable():
-        made = folder / f"{name}.so"
-        macros = BACKENDS[name][1]
-        subprocess.run([*compiler, *flags, *macros, "-o", made, NATIVE / "parts.c", ENGINE / "scalar.c"], check=True)
-        libraries[name] = ctypes.CDLL(str(made))
-        libraries[name].tc_scalar_naf.restype = ctypes.c_size_t
-    return libraries
-
-
-@pytest.fixture(scope="session")
-def lib(build: dict[str, ctypes.CDLL]) -> ctypes.CDLL:
-    return build["portable"]
+def lib() -> ctypes.CDLL:
+    return library("portable")
 
 
 # Generated tables
@@ -177,6 +144,31 @@ def test_sum_of_the_most_and_largest_terms(lib: ctypes.CDLL) -> None:
     assert int(out) == 2**32 * term % L
 
 
+def hard_to_halve() -> Iterator[int]:
+    """Scalars near fractions of L, whose halves are small or as large as they can be, and those of long and short division
+    chains: powers of 2, and what stands to L as the golden ratio."""
+    for bits in range(253):
+        yield from (2**bits % L, -(2**bits) % L, (2**bits - 1) % L, pow(2**bits, -1, L), -pow(2**bits, -1, L) % L)
+    for below in (*range(1, 200), 2**63, 2**64 + 1, 2**125, 2**126 - 1, 2**126, 2**126 + 1, 5 * 2**124, 5 * 2**124 - 1, 2**127):
+        for above in (1, below // 2, below - 1):
+            yield from ((L * above // below + step) % L for step in (-1, 0, 1))
+            yield from (above * pow(below, -1, L) % L, -above * pow(below, -1, L) % L)
+    golden = (L * 1_000_000_007 // 1_618_033_999) % L
+    yield from range(golden - 50, golden + 50)
+
+
+def test_halve(full: bool, lib: ctypes.CDLL) -> None:
+    bound = 32 * 2**128 // 100
+    for value in [*some_scalars(11, 50_000 if full else 3_000), *hard_to_halve()]:
+        u, v = (ctypes.c_uint64 * 2)(7, 7), (ctypes.c_uint64 * 2)(7, 7)
+        negative = lib.tc_scalar_halve(u, v, ctypes.byref(scalar(value)))
+        left, right = (sum(limb << 64 * i for i, limb in enumerate(half)) for half in (u, v))
+        assert negative in (0, 1)
+        assert (left * value + (right if negative else -right)) % L == 0, hex(value)
+        assert 0 < left < bound, hex(value)
+        assert right < bound, hex(value)
+
+
 def digit_count(bits: int, width: int) -> int:
     """TC_SCALAR_DIGITS: the fewest digits whose largest value, (half - 1) in each, reaches every number of so many bits."""
     count = (bits + 1) // width + 1
@@ -242,10 +234,10 @@ def hashlib_many(items: Sequence[Item]) -> list[bytes]:
 
 
 @pytest.fixture(params=runnable())
-def lanes(request: pytest.FixtureRequest, build: dict[str, ctypes.CDLL]) -> ctypes.CDLL:
-    library = build[request.param]
-    assert library.parts_sha512_lanes() == BACKENDS[request.param][0]
-    return library
+def lanes(request: pytest.FixtureRequest) -> ctypes.CDLL:
+    lib = library(request.param)
+    assert lib.parts_sha512_lanes() == KINDS[request.param].count
+    return lib
 
 
 def test_sha512_of_every_length(lanes: ctypes.CDLL) -> None:

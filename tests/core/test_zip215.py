@@ -207,7 +207,7 @@ def test_what_is_no_point_is_refused(backend: str, method: str) -> None:
 
 def flipped(item: Item) -> list[Item]:
     key, message, signature = item
-    changed = [(flip(key, bit), message, signature) for bit in range(256)]
+    changed = [item] + [(flip(key, bit), message, signature) for bit in range(256)]
     changed += [(key, flip(message, bit), signature) for bit in range(8 * len(message))]
     changed += [(key, message, flip(signature, bit)) for bit in range(512)]
     return changed
@@ -216,7 +216,7 @@ def flipped(item: Item) -> list[Item]:
 @cache
 def flipped_with_verdicts(full: bool) -> tuple[list[Item], list[bool]]:
     """Every single bit of an honest item, and of one with a key and of one with R of small order: of these two, every
-    third bit in the usual run."""
+    third bit in the usual run. The items themselves stand first."""
     items = flipped(signed(1, seed=1, size=16)[0])
     for hostile in (small_keys()[5], small_commitments()[11]):
         items += flipped(hostile)[:: 1 if full else 3]

@@ -74,7 +74,6 @@ cdef extern from "ed25519/verify.h" nogil:
 
     void tc_ed25519_prepare()
     const tc_backend *tc_ed25519_backend(size_t i)
-    const tc_backend *tc_ed25519_backend_for(const tc_backend *backend, size_t count, tc_method method)
     size_t tc_ed25519_scratch_bytes(const tc_backend *backend, size_t count, tc_method method, unsigned threads)
     void tc_ed25519_verify(
         uint8_t *verdicts, const tc_backend *backend, const tc_items *items, size_t count, tc_method method,
@@ -290,7 +289,6 @@ cdef bytes verify_bytes(
     keys.encodings = key_column
     keys.expanded = NULL
     keys.decoded = NULL
-    backend = tc_ed25519_backend_for(backend, spans.count, method)
     return run(backend, method, &keys, NULL, spans, signature_column, workers, counts)
 
 
@@ -333,20 +331,18 @@ cdef class VerifyingKeys:
     """Public keys, decoded and expanded once, for signers that sign again and again.
 
     public_keys: n keys, as verify_batch takes them. A key that does not decode is kept: all its verdicts are False.
-    Takes about 3 KB of memory for a key. Immutable, so that any number of threads may use it at once.
+    Takes about 2 KB of memory for a key. Immutable, so that any number of threads may use it at once.
     """
 
     cdef bytes encodings
     cdef bytes decoded
     cdef const tc_backend *backend
     cdef void *expanded
-    cdef void *expanded_single  # for the portable backend, which single items go to
 
     def __cinit__(self, public_keys, *, str _backend=None):
         cdef Py_ssize_t count
         cdef const uint8_t *encodings
         cdef uint8_t *decoded
-        cdef const tc_backend *single = tc_ed25519_backend(0)
         self.backend = BACKEND if _backend is None else backend_of(_backend)
         self.encodings = column_of(public_keys, KEY, "public keys")
         count = len(self.encodings) // KEY
@@ -355,15 +351,12 @@ cdef class VerifyingKeys:
         self.decoded = PyBytes_FromStringAndSize(NULL, count)
         encodings = self.encodings
         decoded = <uint8_t *>(<char *>self.decoded)
-        self.expanded_single = aligned(count * single.expanded_bytes)
         self.expanded = aligned(count * self.backend.expanded_bytes)
         with nogil:
-            single.expand(self.expanded_single, decoded, encodings, count)
             self.backend.expand(self.expanded, decoded, encodings, count)
 
     def __dealloc__(self):
         free(self.expanded)
-        free(self.expanded_single)
 
     def __len__(self):
         return len(self.decoded)
@@ -382,7 +375,6 @@ cdef class VerifyingKeys:
         cdef unsigned workers = threads_of(threads)
         cdef list numbers = list(integers_of(key_indices))
         cdef Py_ssize_t i, count = len(numbers)
-        cdef const tc_backend *backend
         cdef uint32_t *indices
         cdef tc_keys keys
         if count != spans.count or len(signature_column) != SIGNATURE * spans.count:
@@ -397,11 +389,10 @@ cdef class VerifyingKeys:
                 if not 0 <= index < len(self.decoded):
                     raise IndexError(f"key_indices[{i}]: {index}, expected 0 to {len(self.decoded) - 1}")
                 indices[i] = index
-            backend = tc_ed25519_backend_for(self.backend, count, method)
             keys.encodings = self.encodings
-            keys.expanded = self.expanded if backend is self.backend else self.expanded_single
+            keys.expanded = self.expanded
             keys.decoded = self.decoded
-            return run(backend, method, &keys, indices, spans, signature_column, workers, counts)
+            return run(self.backend, method, &keys, indices, spans, signature_column, workers, counts)
         finally:
             free(indices)
 
@@ -415,8 +406,7 @@ def verify_with(keys, messages, signatures, *, backend, method="auto", threads=1
     """verify_many by a given backend and method, and the work that it took: (verdicts, counts). For tests and benchmarks.
 
     method   'lanes': every item by itself, one in each lane; 'straus' or 'pippenger': random linear combinations by that
-             method, halved while they fail; 'auto': what every other function does, except that a single item stays
-             with the backend when it is not 'portable'
+             method, halved while they fail; 'auto': what every other function does
     cached   a VerifyingKeys; `keys` are then n indices of keys
     counts   'multiplications': field multiplications and squarings, each in all lanes at once; 'combinations',
              'failed_combinations'; 'lane_items': items verified by themselves

@@ -13,6 +13,7 @@ from timecoin.cli import exits
 
 # command -> the module that has it under its own name, and what the list of commands says of it
 _COMMANDS = {
+    "bench": ("timecoin.cli.bench", "Measure how fast this machine verifies signatures."),
     "devnet": ("timecoin.cli.devnet", "Run a network of masternodes on this machine."),
     "genesis": ("timecoin.cli.genesis", "Make or look at a genesis document."),
     "node": ("timecoin.cli.node", "Prepare, run, stop and watch a node."),

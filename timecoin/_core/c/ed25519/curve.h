@@ -48,16 +48,18 @@ static const word ZERO[FE_LIMBS] = {0};
 static const word ONE[FE_LIMBS] = {1};
 static word CURVE_D[FE_LIMBS], TWICE_D[FE_LIMBS], SQRT_MINUS_ONE[FE_LIMBS], HALF[FE_LIMBS];
 static word BASE_MULTIPLES[BASE_ENTRIES][AFFINE_ROW]; /* i B */
+static word SHIFTED_BASE[AFFINE_ROW];                 /* 2^128 B */
 
 static void prepare_curve(void) {
     words_from_limbs(CURVE_D, D_LIMBS);
     words_from_limbs(TWICE_D, TWICE_D_LIMBS);
     words_from_limbs(SQRT_MINUS_ONE, SQRT_MINUS_ONE_LIMBS);
     words_from_limbs(HALF, HALF_LIMBS);
-    for (int i = 0; i < BASE_ENTRIES; i++) {
-        for (int j = 0; j < AFFINE_VECS; j += FE_LIMBS) {
+    for (int j = 0; j < AFFINE_VECS; j += FE_LIMBS) {
+        for (int i = 0; i < BASE_ENTRIES; i++) {
             words_from_limbs(BASE_MULTIPLES[i] + j, BASE_LIMBS[i] + j);
         }
+        words_from_limbs(SHIFTED_BASE + j, SHIFTED_BASE_LIMBS + j);
     }
 }
 
@@ -239,44 +241,44 @@ static inline void square_times(fe *a, unsigned streams, int times) {
     }
 }
 
-static inline void mul_streams(fe *out, const fe *a, const fe *b) {
-    for (unsigned s = 0; s < STREAMS; s++) {
+static inline void mul_streams(fe *out, const fe *a, const fe *b, unsigned streams) {
+    for (unsigned s = 0; s < streams; s++) {
         fe_mul(out + s, a + s, b + s);
     }
 }
 
 /* out = a^(2^252 - 3): 2^252 - 3 = 4 (2^250 - 1) + 1, the ones doubled up from 1, 2, 5, 10, 20, 40, 50, 100, 200, 250. */
-static void power_252_3(fe out[STREAMS], const fe a[STREAMS]) {
+static inline void power_252_3(fe *out, const fe *a, unsigned streams) {
     fe t[STREAMS], ones5[STREAMS], ones10[STREAMS], ones50[STREAMS], u[STREAMS];
-    memcpy(t, a, sizeof t);
-    square_times(t, STREAMS, 1);
-    mul_streams(u, t, a); /* 2 ones */
-    memcpy(t, u, sizeof t);
-    square_times(t, STREAMS, 2);
-    mul_streams(t, t, u); /* 4 */
-    square_times(t, STREAMS, 1);
-    mul_streams(ones5, t, a);
-    memcpy(t, ones5, sizeof t);
-    square_times(t, STREAMS, 5);
-    mul_streams(ones10, t, ones5);
-    memcpy(t, ones10, sizeof t);
-    square_times(t, STREAMS, 10);
-    mul_streams(u, t, ones10); /* 20 */
-    memcpy(t, u, sizeof t);
-    square_times(t, STREAMS, 20);
-    mul_streams(t, t, u); /* 40 */
-    square_times(t, STREAMS, 10);
-    mul_streams(ones50, t, ones10);
-    memcpy(t, ones50, sizeof t);
-    square_times(t, STREAMS, 50);
-    mul_streams(u, t, ones50); /* 100 */
-    memcpy(t, u, sizeof t);
-    square_times(t, STREAMS, 100);
-    mul_streams(t, t, u); /* 200 */
-    square_times(t, STREAMS, 50);
-    mul_streams(t, t, ones50); /* 250 */
-    square_times(t, STREAMS, 2);
-    mul_streams(out, t, a);
+    memcpy(t, a, streams * sizeof *t);
+    square_times(t, streams, 1);
+    mul_streams(u, t, a, streams); /* 2 ones */
+    memcpy(t, u, streams * sizeof *t);
+    square_times(t, streams, 2);
+    mul_streams(t, t, u, streams); /* 4 */
+    square_times(t, streams, 1);
+    mul_streams(ones5, t, a, streams);
+    memcpy(t, ones5, streams * sizeof *t);
+    square_times(t, streams, 5);
+    mul_streams(ones10, t, ones5, streams);
+    memcpy(t, ones10, streams * sizeof *t);
+    square_times(t, streams, 10);
+    mul_streams(u, t, ones10, streams); /* 20 */
+    memcpy(t, u, streams * sizeof *t);
+    square_times(t, streams, 20);
+    mul_streams(t, t, u, streams); /* 40 */
+    square_times(t, streams, 10);
+    mul_streams(ones50, t, ones10, streams);
+    memcpy(t, ones50, streams * sizeof *t);
+    square_times(t, streams, 50);
+    mul_streams(u, t, ones50, streams); /* 100 */
+    memcpy(t, u, streams * sizeof *t);
+    square_times(t, streams, 100);
+    mul_streams(t, t, u, streams); /* 200 */
+    square_times(t, streams, 50);
+    mul_streams(t, t, ones50, streams); /* 250 */
+    square_times(t, streams, 2);
+    mul_streams(out, t, a, streams);
 }
 
 /* The lanes in which a and b are equal, and in which a = -b, as elements of the field. */
@@ -295,15 +297,15 @@ static inline void compare(unsigned *equal, unsigned *opposite, const fe *a, con
     }
 }
 
-/* Decodes STREAMS * LANES points, by ZIP-215: y is the low 255 bits, taken mod p; x the root of (y^2 - 1)/(d y^2 + 1)
+/* Decodes streams * LANES points, by ZIP-215: y is the low 255 bits, taken mod p; x the root of (y^2 - 1)/(d y^2 + 1)
  * with the parity that bit 255 tells (of x = 0 there is only one). rows[i], AFFINE_ROW words each, get the points;
  * the result has bit i set when encoding i is one of a point. Where it is not, the row holds no point. */
-OUTLINE unsigned decode(word *const rows[STREAMS * LANES], const uint8_t *const encodings[STREAMS * LANES]) {
+OUTLINE unsigned decode(word *const *rows, const uint8_t *const *encodings, unsigned streams) {
     fe y[STREAMS], u[STREAMS], v[STREAMS], v3[STREAMS], uv7[STREAMS], power[STREAMS], x[STREAMS], d, one;
     unsigned decoded = 0;
     fe_broadcast(&d, CURVE_D);
     fe_broadcast(&one, ONE);
-    for (unsigned s = 0; s < STREAMS; s++) {
+    for (unsigned s = 0; s < streams; s++) {
         word limb[LANES][8];
         const word *lane_rows[LANES];
         vec turned[8];
@@ -329,8 +331,8 @@ OUTLINE unsigned decode(word *const rows[STREAMS * LANES], const uint8_t *const 
         fe_mul(&product, &square, v + s);
         fe_mul(uv7 + s, &product, u + s);
     }
-    power_252_3(power, uv7);
-    for (unsigned s = 0; s < STREAMS; s++) {
+    power_252_3(power, uv7, streams);
+    for (unsigned s = 0; s < streams; s++) {
         fe square, check, root, turned, negative;
         unsigned right, opposite, flip = 0;
         fe_mul(&check, u + s, v3 + s);

@@ -11,7 +11,8 @@
  * part of small order too, for which a rule without it has no batch form at all.
  *
  * The work is bounded whatever a batch holds: steps 1 to 3 are the same for TC_LANES; a combination is computed only
- * while the sum of all so far stays under half of what TC_LANES costs in all; step 5 takes each item at most once. */
+ * while the sum of all so far stays under nearly half (BUDGET_PERCENT) of what TC_LANES costs in all; step 5 takes each item
+ * at most once. So a batch takes at most 1.5 times what TC_LANES takes, in multiplications and in time. */
 #pragma once
 
 #include <sodium.h>
@@ -158,19 +159,21 @@ static void decode_all(word (*rows)[AFFINE_ROW], uint8_t *decoded, const uint8_t
     for (size_t i = 0; i < count; i += BLOCK) {
         word *row[BLOCK];
         const uint8_t *bytes[BLOCK];
-        for (size_t j = 0; j < BLOCK; j++) {
+        unsigned streams = count - i <= LANES ? 1 : STREAMS;
+        for (size_t j = 0; j < streams * LANES; j++) {
             row[j] = rows[i + j];
             bytes[j] = i + j < count ? encodings[i + j] : identity_point;
         }
-        unsigned found = decode(row, bytes);
-        for (size_t j = 0; j < BLOCK; j++) {
+        unsigned found = decode(row, bytes, streams);
+        for (size_t j = 0; j < streams * LANES; j++) {
             decoded[i + j] = found >> j & 1;
         }
     }
 }
 
 static size_t decode_cost(size_t points) {
-    return (points + BLOCK - 1) / BLOCK * STREAMS * DECODE_COST;
+    size_t blocks = points / BLOCK, rest = points % BLOCK;
+    return (blocks * STREAMS + (rest == 0 ? 0 : rest <= LANES ? 1 : STREAMS)) * DECODE_COST;
 }
 
 /* Steps 2 and 3. Items that are not what they should be have verdict 0; the others come into the list. */
@@ -270,23 +273,25 @@ static term_list combine(chunk *c, const uint32_t *list, size_t count, unsigned 
     return (term_list){.wide = c->wide, .narrow = c->narrow, .wides = wides, .narrows = count};
 }
 
-/* How a combination of so many items would be computed: the quickest way, or the one that was asked for. The weights
- * beside the multiplications are measured (`timecoin bench verify --crossover`). */
+/* How a combination of so many items would be computed: the quickest way, or the one that was asked for. PIPPENGER_WEIGHT
+ * is what a multiplication takes there with all that is around it (buckets are turned into lanes and back), in percent
+ * of one in Straus's method or in verify_lanes: `timecoin bench verify --crossover` shows the times. */
 typedef struct {
     int straus;
     unsigned width;
-    size_t cost;
+    size_t cost;    /* in multiplications, */
+    size_t weighed; /* and as if all of them were Straus's */
 } plan;
 
 static plan plan_combination(const chunk *c, size_t items) {
     size_t wides = 1 + (items < c->keys ? items : c->keys);
     size_t cost[3] = {straus_cost(wides, items), pippenger_cost(wides, items, 4), pippenger_cost(wides, items, 8)};
-    size_t weighed[3] = {cost[0] * STRAUS_WEIGHT, cost[1] * PIPPENGER_WEIGHT, cost[2] * PIPPENGER_WEIGHT};
+    size_t weighed[3] = {cost[0], cost[1] * PIPPENGER_WEIGHT / 100, cost[2] * PIPPENGER_WEIGHT / 100};
     int best = weighed[1] <= weighed[2] ? 1 : 2;
     if (c->method == TC_STRAUS || (c->method == TC_AUTO && items <= STRAUS_ITEMS && weighed[0] < weighed[best])) {
         best = 0;
     }
-    return (plan){.straus = best == 0, .width = best == 2 ? 8 : 4, .cost = cost[best]};
+    return (plan){.straus = best == 0, .width = best == 2 ? 8 : 4, .cost = cost[best], .weighed = weighed[best]};
 }
 
 /* Step 4: 1 when all the listed items are valid, else 0, and each of them has its verdict or waits in `alone`.
@@ -294,7 +299,7 @@ static plan plan_combination(const chunk *c, size_t items) {
 static int settle(chunk *c, const uint32_t *list, size_t count, int known_bad) {
     plan p = plan_combination(c, count);
     int is_free = c->method == TC_AUTO;
-    if (c->method == TC_LANES || count < (is_free ? LEAST_COMBINATION : 2) || (is_free && p.cost > c->budget)) {
+    if (c->method == TC_LANES || count < (is_free ? LEAST_COMBINATION : 2) || (is_free && p.weighed > c->budget)) {
         memcpy(c->alone + c->alones, list, count * sizeof *list);
         c->alones += count;
         return 0;
@@ -302,7 +307,7 @@ static int settle(chunk *c, const uint32_t *list, size_t count, int known_bad) {
     if (!known_bad && !(p.straus && count > STRAUS_ITEMS)) {
         term_list terms = combine(c, list, count, p.width);
         int all_good = p.straus ? straus(&terms, c->work) : pippenger(&terms, p.width, c->work);
-        c->budget -= is_free ? p.cost : 0;
+        c->budget -= is_free ? p.weighed : 0;
         c->counts->multiplications += p.cost;
         c->counts->combinations++;
         if (all_good) {
@@ -322,6 +327,15 @@ static int settle(chunk *c, const uint32_t *list, size_t count, int known_bad) {
 /* Step 5. */
 static void verify_alone(chunk *c) {
     const expanded_key *expanded = c->items->keys->expanded;
+#ifdef SINGLE_TERMS
+    if (c->alones == 1 && c->method == TC_AUTO) {
+        uint32_t item = c->alone[0];
+        c->verdicts[item] = (uint8_t)verify_single(c->key_row[c->key_of[item]], c->r_rows[item], &c->k[item], &c->s[item],
+                                                   c->work, &c->counts->multiplications);
+        c->counts->lane_items++;
+        return;
+    }
+#endif
     for (size_t i = 0; i < c->alones; i += LANES) {
         lane_item items[LANES];
         word *tables[LANES];
@@ -355,7 +369,7 @@ static void verify_chunk(uint8_t *verdicts, const tc_items *items, size_t first,
     uint64_t before = counts->multiplications;
     size_t listed = read_items(&c);
     size_t alone = vectors_of(listed) * (LANE_COST + (items->keys->expanded == NULL ? LANE_TABLE_COST : 0));
-    c.budget = (size_t)(counts->multiplications - before + alone) / 2;
+    c.budget = (size_t)(counts->multiplications - before + alone) * BUDGET_PERCENT / 100;
     settle(&c, c.list, listed, 0);
     verify_alone(&c);
 }

@@ -169,10 +169,11 @@ static inline __attribute__((always_inline)) void mac(__m256i column[2], vec a, 
     vec low = _mm256_fmadd_pd(a, b, _mm256_sub_pd(vec_of(C1 + C2), high));
     column[0] = _mm256_add_epi64(column[0], _mm256_castpd_si256(low));
     column[1] = _mm256_add_epi64(column[1], _mm256_castpd_si256(high));
+    __asm__("" : "+x"(column[0]), "+x"(column[1])); /* summed here and now, not as a tree that keeps every product */
 }
 
 /* What a column starts from, so that the constants of `lows` low and `highs` high halves vanish. */
-#define START(lows, highs, bias) bits_of((bias) - (uint64_t)(lows) * C2_BITS - (uint64_t)(highs) * C1_BITS)
+#define START(lows, highs, bias) (bias) - (uint64_t)(lows) * C2_BITS - (uint64_t)(highs) * C1_BITS
 
 /* Columns of a product, |column| <= 12.5 * 2^50 each, to a tight element. Columns 5 to 9 count 19 times (2^255 = 19),
  * which makes |r| < 2^58; the bias of columns 0 to 4 keeps r above zero and rounds the carry to nearest. */
@@ -198,14 +199,50 @@ static inline __attribute__((always_inline)) void fold(fe *out, const __m256i co
     }
 }
 
-static __attribute__((noinline)) void mul_limbs(fe *out, const vec a[FE_LIMBS], const vec b[FE_LIMBS]) {
-    __m256i column[10] = {START(1, 0, BIAS), START(2, 1, BIAS), START(3, 2, BIAS), START(4, 3, BIAS), START(5, 4, BIAS),
-                          START(4, 5, 0),    START(3, 4, 0),    START(2, 3, 0),    START(1, 2, 0),    START(0, 1, 0)};
-    for (int i = 0; i < FE_LIMBS; i++) {
-        for (int j = 0; j < FE_LIMBS; j++) {
-            mac(column + i + j, a[i], b[j]);
-        }
+static const uint64_t START_PRODUCT[10] = {START(1, 0, BIAS), START(2, 1, BIAS), START(3, 2, BIAS), START(4, 3, BIAS),
+                                           START(5, 4, BIAS), START(4, 5, 0),    START(3, 4, 0),    START(2, 3, 0),
+                                           START(1, 2, 0),    START(0, 1, 0)};
+static const uint64_t START_SQUARE[10] = {START(1, 0, BIAS), START(1, 1, BIAS), START(2, 1, BIAS), START(2, 2, BIAS),
+                                          START(3, 2, BIAS), START(2, 3, 0),    START(2, 2, 0),    START(1, 2, 0),
+                                          START(1, 1, 0),    START(0, 1, 0)};
+
+/* The compiler must not see these constants: gcc would build each of them in registers, in four instructions. */
+static inline __attribute__((always_inline)) void start_columns(__m256i column[10], const uint64_t start[10]) {
+    __asm__("" : "+r"(start));
+    for (int i = 0; i < 10; i++) {
+        column[i] = _mm256_set1_epi64x((long long)start[i]);
     }
+}
+
+/* The same pointer, of which the compiler no longer knows what it has read through it: what would be spilled for want
+ * of registers is read again as an operand from memory instead. */
+static inline __attribute__((always_inline)) const vec *reread(const vec *p) {
+    __asm__("" : "+r"(p));
+    return p;
+}
+
+/* The columns' products are written out: gcc does not unroll them as loops. */
+static __attribute__((noinline)) void mul_limbs(fe *out, const vec a[FE_LIMBS], const vec b[FE_LIMBS]) {
+    __m256i column[10];
+    start_columns(column, START_PRODUCT);
+    b = reread(b);
+    mac(column + 0, a[0], b[0]);
+    b = reread(b);
+    mac(column + 1, a[0], b[1]); mac(column + 1, a[1], b[0]);
+    b = reread(b);
+    mac(column + 2, a[0], b[2]); mac(column + 2, a[1], b[1]); mac(column + 2, a[2], b[0]);
+    b = reread(b);
+    mac(column + 3, a[0], b[3]); mac(column + 3, a[1], b[2]); mac(column + 3, a[2], b[1]); mac(column + 3, a[3], b[0]);
+    b = reread(b);
+    mac(column + 4, a[0], b[4]); mac(column + 4, a[1], b[3]); mac(column + 4, a[2], b[2]); mac(column + 4, a[3], b[1]); mac(column + 4, a[4], b[0]);
+    b = reread(b);
+    mac(column + 5, a[1], b[4]); mac(column + 5, a[2], b[3]); mac(column + 5, a[3], b[2]); mac(column + 5, a[4], b[1]);
+    b = reread(b);
+    mac(column + 6, a[2], b[4]); mac(column + 6, a[3], b[3]); mac(column + 6, a[4], b[2]);
+    b = reread(b);
+    mac(column + 7, a[3], b[4]); mac(column + 7, a[4], b[3]);
+    b = reread(b);
+    mac(column + 8, a[4], b[4]);
     fold(out, column);
 }
 
@@ -217,15 +254,22 @@ static inline void fe_mul_loose(fe *out, const fe_loose *a, const fe *b) {
     mul_limbs(out, a->v, b->v);
 }
 
-static __attribute__((noinline)) void fe_square(fe *out, const fe *a) {
-    __m256i column[10] = {START(1, 0, BIAS), START(1, 1, BIAS), START(2, 1, BIAS), START(2, 2, BIAS), START(3, 2, BIAS),
-                          START(2, 3, 0),    START(2, 2, 0),    START(1, 2, 0),    START(1, 1, 0),    START(0, 1, 0)};
-    for (int i = 0; i < FE_LIMBS; i++) {
-        vec twice = _mm256_add_pd(a->v[i], a->v[i]);
-        mac(column + 2 * i, a->v[i], a->v[i]);
-        for (int j = i + 1; j < FE_LIMBS; j++) {
-            mac(column + i + j, twice, a->v[j]);
-        }
+static __attribute__((noinline)) void fe_square(fe *out, const fe *in) {
+    const vec *a = in->v;
+    __m256i column[10];
+    vec twice[FE_LIMBS - 1];
+    for (int i = 0; i + 1 < FE_LIMBS; i++) {
+        twice[i] = _mm256_add_pd(a[i], a[i]);
     }
+    start_columns(column, START_SQUARE);
+    mac(column + 0, a[0], a[0]);
+    mac(column + 1, twice[0], a[1]);
+    mac(column + 2, twice[0], a[2]); mac(column + 2, a[1], a[1]);
+    mac(column + 3, twice[0], a[3]); mac(column + 3, twice[1], a[2]);
+    mac(column + 4, twice[0], a[4]); mac(column + 4, twice[1], a[3]); mac(column + 4, a[2], a[2]);
+    mac(column + 5, twice[1], a[4]); mac(column + 5, twice[2], a[3]);
+    mac(column + 6, twice[2], a[4]); mac(column + 6, a[3], a[3]);
+    mac(column + 7, twice[3], a[4]);
+    mac(column + 8, a[4], a[4]);
     fold(out, column);
 }

@@ -75,3 +75,35 @@ static unsigned verify_lanes(const lane_item items[LANES], uint64_t *multiplicat
     *multiplications += LANE_COST;
     return identity_lanes(&acc);
 }
+
+/* One item by itself, for all the lanes: with u k = +-v (mod L), u and v of half the bits, and b = -u s (mod L) cut into
+ * b0 + 2^128 b1, u R +- v A + b0 B + b1 2^128 B is u times what verify_lanes computes, as far as it is not of small order,
+ * and takes half of the doublings. u has an inverse mod L. */
+#define SINGLE_TERMS 4
+
+static int verify_single(const word *key_row, const word *r_row, const tc_scalar *k, const tc_scalar *s, word *tables,
+                         uint64_t *multiplications) {
+    uint64_t u[2], v[2];
+    int8_t u_digits[NARROW_DIGITS(TABLE_WIDTH) + 1], v_digits[NARROW_DIGITS(TABLE_WIDTH) + 1], b_digits[SCALAR_DIGITS];
+    tc_scalar b;
+    if (tc_scalar_halve(u, v, k)) {
+        tc_scalar_digits(v_digits, v, 128, TABLE_WIDTH);
+        for (unsigned i = 0; i < NARROW_DIGITS(TABLE_WIDTH); i++) {
+            v_digits[i] = (int8_t)-v_digits[i];
+        }
+    } else {
+        tc_scalar_digits(v_digits, v, 128, TABLE_WIDTH);
+    }
+    tc_scalar_digits(u_digits, u, 128, TABLE_WIDTH);
+    tc_scalar_mul128(&b, s, u);
+    tc_scalar_negate(&b, &b);
+    tc_scalar_digits(b_digits, b.limb, TC_SCALAR_BITS, TABLE_WIDTH);
+    const term terms[SINGLE_TERMS] = {
+        {.row = r_row, .digits = u_digits},
+        {.row = key_row, .digits = v_digits},
+        {.row = BASE_MULTIPLES[1], .digits = b_digits},
+        {.row = SHIFTED_BASE, .digits = b_digits + NARROW_DIGITS(TABLE_WIDTH)},
+    };
+    *multiplications += straus_cost(0, SINGLE_TERMS);
+    return straus(&(term_list){.narrow = terms, .narrows = SINGLE_TERMS}, tables);
+}

@@ -35,7 +35,9 @@ typedef struct {
 
 enum {
     TABLE_COST = 1 + 4 * DOUBLE_COST + 3 * ADD_COST + (2 + (int)TABLE_ENTRIES) * CACHE_COST,
-    STRAUS_DOUBLES_COST = (WIDE_DIGITS(TABLE_WIDTH) - 1) * (DOUBLE_COST + (TABLE_WIDTH - 1) * SHORT_DOUBLE_COST)
+    WINDOW_DOUBLES_COST = DOUBLE_COST + (TABLE_WIDTH - 1) * SHORT_DOUBLE_COST,
+    STRAUS_DOUBLES_COST = (WIDE_DIGITS(TABLE_WIDTH) - 1) * WINDOW_DOUBLES_COST,
+    STRAUS_NARROW_DOUBLES_COST = (NARROW_DIGITS(TABLE_WIDTH) - 1) * WINDOW_DOUBLES_COST
 };
 
 static inline size_t vectors_of(size_t items) {
@@ -43,12 +45,13 @@ static inline size_t vectors_of(size_t items) {
 }
 
 static inline size_t small_order_cost(size_t points, unsigned width) {
-    return points * (DOUBLE_COST + (width ? width - 1 : 0) * SHORT_DOUBLE_COST + ADD_COST + CACHE_COST) + 3 * DOUBLE_COST;
+    size_t doubles = width ? DOUBLE_COST + (width - 1) * SHORT_DOUBLE_COST : 0;
+    return points * (doubles + ADD_COST + CACHE_COST) + DOUBLE_COST + 2 * SHORT_DOUBLE_COST;
 }
 
 static inline size_t straus_cost(size_t wides, size_t narrows) {
     size_t w = vectors_of(wides), n = vectors_of(narrows);
-    return (w + n) * TABLE_COST + STRAUS_DOUBLES_COST +
+    return (w + n) * TABLE_COST + (w ? STRAUS_DOUBLES_COST : STRAUS_NARROW_DOUBLES_COST) +
            (w * WIDE_DIGITS(TABLE_WIDTH) + n * NARROW_DIGITS(TABLE_WIDTH)) * ADD_COST + small_order_cost(LANES, 0);
 }
 
@@ -147,8 +150,9 @@ static int straus(const term_list *terms, word *tables) {
     build_all_tables(tables, terms->wide, terms->wides);
     build_all_tables(narrow_tables, terms->narrow, terms->narrows);
     identity(&acc);
-    for (unsigned window = WIDE_DIGITS(TABLE_WIDTH); window-- > 0;) {
-        if (window + 1 < WIDE_DIGITS(TABLE_WIDTH)) {
+    unsigned windows = terms->wides ? WIDE_DIGITS(TABLE_WIDTH) : NARROW_DIGITS(TABLE_WIDTH);
+    for (unsigned window = windows; window-- > 0;) {
+        if (window + 1 < windows) {
             double_times(&acc, &acc, TABLE_WIDTH);
         }
         add_window(&acc, tables, terms->wide, terms->wides, window);

@@ -292,3 +292,61 @@ size_t tc_scalar_naf(int8_t naf[TC_SCALAR_NAF_BYTES], const tc_scalar *a, unsign
     }
     return length;
 }
+
+static unsigned bits_of(const uint64_t a[4]) {
+    for (unsigned i = 4; i-- > 0;) {
+        if (a[i]) {
+            return 64 * i + 64 - (unsigned)__builtin_clzll(a[i]);
+        }
+    }
+    return 0;
+}
+
+/* out = a * 2^shift over `limbs` limbs; what passes the top is dropped. */
+static void shift_left(uint64_t *out, const uint64_t *a, unsigned limbs, unsigned shift) {
+    unsigned words = shift / 64, bits = shift % 64;
+    for (unsigned i = limbs; i-- > 0;) {
+        uint64_t high = i >= words ? a[i - words] : 0, low = i > words ? a[i - words - 1] : 0;
+        out[i] = bits ? high << bits | low >> (64 - bits) : high;
+    }
+}
+
+/* Euclid's algorithm on L and k, stopped half-way. Every remainder is r = +-t k mod L with signs in turn, and t times
+ * the remainder before is at most L: with the first r below 0.3125 * 2^128, t is below L / (0.3125 * 2^128) < 2^126. A
+ * division is done by subtracting shifted divisors, and t follows it. */
+int tc_scalar_halve(uint64_t u[2], uint64_t v[2], const tc_scalar *k) {
+    uint64_t dividend[4], divisor[4], t0[2] = {0, 0}, t1[2] = {1, 0};
+    int negative = 0;
+    memcpy(dividend, ORDER, sizeof dividend);
+    memcpy(divisor, k->limb, sizeof divisor);
+    while (divisor[3] || divisor[2] || divisor[1] >= 0x5000000000000000U) {
+        unsigned size = bits_of(divisor), dividend_size;
+        while ((dividend_size = bits_of(dividend)) >= size) {
+            unsigned shift = dividend_size - size;
+            uint64_t shifted[4], difference[4], step[2], carry = 0;
+            shift_left(shifted, divisor, 4, shift);
+            if (sub4(difference, dividend, shifted)) {
+                if (shift-- == 0) {
+                    break;
+                }
+                shift_left(shifted, divisor, 4, shift);
+                sub4(difference, dividend, shifted);
+            }
+            memcpy(dividend, difference, sizeof dividend);
+            shift_left(step, t1, 2, shift);
+            t0[0] = add_carry(t0[0], step[0], &carry);
+            t0[1] = add_carry(t0[1], step[1], &carry);
+        }
+        uint64_t swapped[4];
+        memcpy(swapped, dividend, sizeof swapped);
+        memcpy(dividend, divisor, sizeof dividend);
+        memcpy(divisor, swapped, sizeof divisor);
+        memcpy(swapped, t0, sizeof t0);
+        memcpy(t0, t1, sizeof t0);
+        memcpy(t1, swapped, sizeof t1);
+        negative = !negative;
+    }
+    memcpy(u, t1, sizeof t1);
+    memcpy(v, divisor, 2 * sizeof *v);
+    return negative;
+}

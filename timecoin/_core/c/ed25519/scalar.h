@@ -35,6 +35,10 @@ void tc_scalar_mul128(tc_scalar *out, const tc_scalar *a, const uint64_t z[2]);
 void tc_scalar_sum_add(tc_scalar_sum *sum, const tc_scalar *a, const uint64_t z[2]);
 void tc_scalar_sum_finish(tc_scalar *out, const tc_scalar_sum *sum);
 
+/* Two halves of a scalar: u k = v mod L, or u k = -v mod L when the result is 1, with 0 < u and u, v < 0.32 * 2^128, least
+ * significant limb first. (A. Antipa et al., 'Accelerated verification of ECDSA signatures', 2005.) */
+int tc_scalar_halve(uint64_t u[2], uint64_t v[2], const tc_scalar *k);
+
 /* How many digits tc_scalar_digits writes. The signed digits reach up to (2^(width-1) - 1) / (2^width - 1) of
  * 2^(width * count), a little less than half, so two bits above the number's own are needed: of 128 bits there are 33
  * digits of width 4 and 17 of width 8, while a scalar's 253 bits have the room already (64 and 32), and so have

@@ -88,14 +88,10 @@ static void sha512_compress(uint64_t state[8][V64_LANES], const uint8_t *const b
 }
 
 static inline void sha512_store_be64(uint8_t *p, uint64_t x) {
-    p[0] = (uint8_t)(x >> 56);
-    p[1] = (uint8_t)(x >> 48);
-    p[2] = (uint8_t)(x >> 40);
-    p[3] = (uint8_t)(x >> 32);
-    p[4] = (uint8_t)(x >> 24);
-    p[5] = (uint8_t)(x >> 16);
-    p[6] = (uint8_t)(x >> 8);
-    p[7] = (uint8_t)x;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    x = __builtin_bswap64(x);
+#endif
+    memcpy(p, &x, sizeof x);
 }
 
 /* memset and memcpy for what is done once per message: of sizes that are large or not constant gcc makes string

@@ -30,24 +30,24 @@ typedef struct {
     tc_counts counts;
 } worker;
 
+#define BACKEND_COUNT (sizeof BACKENDS / sizeof BACKENDS[0])
+
+/* Those that this machine can run. Asked once: a virtual machine may take long to answer CPUID. */
+static const tc_backend *usable[BACKEND_COUNT];
+static size_t usable_count;
+
 void tc_ed25519_prepare(void) {
-    const tc_backend *backend;
-    for (size_t i = 0; (backend = tc_ed25519_backend(i)) != NULL; i++) {
-        backend->prepare();
+    usable_count = 0;
+    for (size_t i = 0; i < BACKEND_COUNT; i++) {
+        if (BACKENDS[i]->runs_here()) {
+            BACKENDS[i]->prepare();
+            usable[usable_count++] = BACKENDS[i];
+        }
     }
 }
 
 const tc_backend *tc_ed25519_backend(size_t i) {
-    for (size_t j = 0; j < sizeof BACKENDS / sizeof BACKENDS[0]; j++) {
-        if (BACKENDS[j]->runs_here() && i-- == 0) {
-            return BACKENDS[j];
-        }
-    }
-    return NULL;
-}
-
-const tc_backend *tc_ed25519_backend_for(const tc_backend *backend, size_t count, tc_method method) {
-    return count == 1 && method == TC_AUTO ? &tc_ed25519_portable : backend;
+    return i < usable_count ? usable[i] : NULL;
 }
 
 /* Parts of one size, at most TC_CHUNK, as many as threads or a multiple of that where it pays. */

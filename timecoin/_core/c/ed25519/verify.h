@@ -18,9 +18,6 @@ void tc_ed25519_prepare(void);
 /* The i-th backend that this machine can run, the quickest last; NULL beyond the last one. */
 const tc_backend *tc_ed25519_backend(size_t i);
 
-/* Where `count` items go when `backend` is in use: a single item goes to the portable one. */
-const tc_backend *tc_ed25519_backend_for(const tc_backend *backend, size_t count, tc_method method);
-
 /* Bytes of working memory for tc_ed25519_verify with the same arguments. */
 size_t tc_ed25519_scratch_bytes(const tc_backend *backend, size_t count, tc_method method, unsigned threads);
 
