@@ -218,13 +218,38 @@ def test_tables(parts: Parts) -> None:
             assert x * y % P == z * t % P
 
 
+class SinglePoint(ctypes.Structure):
+    """tc_point"""
+
+    _fields_ = tuple((name, ctypes.c_uint64 * 5) for name in "xyzt")
+
+
+def given(point: Point) -> SinglePoint:
+    return SinglePoint(*((ctypes.c_uint64 * 5)(*split(value)) for value in point))
+
+
+def taken(found: SinglePoint) -> Point:
+    """After a look whether its limbs are canonical, and at T."""
+    x, y, z, t = values = [sum(limb << 51 * i for i, limb in enumerate(getattr(found, name))) for name in "xyzt"]
+    assert max(values) < P
+    assert x * y % P == z * t % P
+    assert z
+    return x, y, z, t
+
+
 class Pool:
-    """Points [s]B + T with known s, for sums whose value is known without adding them up."""
+    """Points [scalar]B + [number]T, T of order 8, so that sums of their multiples are known without adding them up."""
 
     def __init__(self) -> None:
         rng = random.Random(7)
         self.scalars = [0, 0, 1, ORDER - 1, *(rng.randrange(ORDER) for _ in range(12))]
-        self.points = [zip215.add(zip215.multiply_base(scalar), zip215.torsion()[i % 8]) for i, scalar in enumerate(self.scalars)]
+        self.points = [self.sum([(1, i)]) for i in range(len(self.scalars))]
+
+    def sum(self, terms: Sequence[tuple[int, int]]) -> Point:
+        """Of coefficients and numbers of points."""
+        scalar = sum(coefficient * self.scalars[i] for coefficient, i in terms) % ORDER
+        number = sum(coefficient * i for coefficient, i in terms) % 8
+        return zip215.add(zip215.multiply_base(scalar), zip215.torsion()[number])
 
 
 @cache
@@ -233,8 +258,8 @@ def pool() -> Pool:
 
 
 def some_digits(kind: str, count: int, width: int, rng: random.Random) -> list[int]:
-    """A coefficient."""
-    half = 2 ** (width - 1)
+    """A coefficient. Digits of width 4 may be 8: a digit of width 8 is cut in two so."""
+    least, most = -(2 ** (width - 1)), 8 if width == 4 else 127
     match kind:
         case "zero":
             return [0] * count
@@ -243,137 +268,105 @@ def some_digits(kind: str, count: int, width: int, rng: random.Random) -> list[i
         case "minus one":
             return [-1] + [0] * (count - 1)
         case "least":
-            return [-half] * count
+            return [least] * count
         case "largest":
-            return [half - 1] * count
+            return [most] * count
         case "ends":
-            return [rng.choice([-half, half - 1, 0]) for _ in range(count)]
-        case "one digit":
-            place = rng.randrange(count)
-            return [rng.choice([-half, half - 1, 1, -1]) if i == place else 0 for i in range(count)]
-    return [rng.randrange(-half, half) for _ in range(count)]
+            return [rng.choice([least, most, 0]) for _ in range(count)]
+    return [rng.randint(least, most) for _ in range(count)]
 
 
-DIGITS = ["random", "zero", "one", "minus one", "least", "largest", "ends", "one digit"]
-
-
-def signed_digits(value: int, count: int, width: int) -> list[int]:
-    digits = []
-    for _ in range(count):
-        digit = (value + 2 ** (width - 1)) % 2**width - 2 ** (width - 1)
-        digits.append(digit)
-        value = value - digit >> width
-    assert value == 0
-    return digits
-
-
-def combined(parts: Parts, way: str, width: int, terms: Sequence[tuple[Point, list[int]]], wides: int) -> int:
-    """Whether the sum of the terms, the wide ones first, is of small order."""
-    limbs: list[int] = []
-    for point, _ in terms:
-        limbs += [limb for part in row_of(parts, point) for limb in part]
-    digits = [digit for _, own in terms for digit in own]
-    rows, given = (ctypes.c_int64 * len(limbs))(*limbs), (ctypes.c_int8 * len(digits))(*digits)
-    sizes = [ctypes.c_size_t(wides), ctypes.c_size_t(len(terms) - wides)]
-    found: int = parts.library.parts_combine(way == "straus", width, *sizes, rows, given)
-    return found
-
-
-@cache
-def row_of(parts: Parts, point: Point) -> list[Limbs]:
-    return parts.affine(point)
+DIGITS = ["random", "zero", "one", "minus one", "least", "largest", "ends"]
 
 
 WAYS = [("straus", 4), ("pippenger", 4), ("pippenger", 8)]
 
 
+def combined(parts: Parts, way: str, width: int, terms: Sequence[tuple[int, list[int]]], wides: int) -> Point:
+    """The sum of terms, numbers of points of the pool and digits, of which the wide ones come first."""
+    limbs = [limb for i, _ in terms for part in row_of(parts, i) for limb in part]
+    digits = [digit for _, own in terms for digit in own]
+    rows, flat = (ctypes.c_int64 * len(limbs))(*limbs), (ctypes.c_int8 * len(digits))(*digits)
+    sizes = [ctypes.c_size_t(wides), ctypes.c_size_t(len(terms) - wides)]
+    out = SinglePoint()
+    assert parts.library.parts_combine(ctypes.byref(out), way == "straus", width, *sizes, rows, flat) == 0
+    return taken(out)
+
+
+@cache
+def row_of(parts: Parts, number: int) -> list[Limbs]:
+    return parts.affine(pool().points[number])
+
+
 @pytest.mark.parametrize(("way", "width"), WAYS)
 def test_sums(way: str, width: int, full: bool, parts: Parts) -> None:
-    """1 to 40 terms, all but the last chosen, and the last such that the sum is of small order, or next to it."""
+    """Of 1 to 40 terms; Straus's method does without wide ones, too. The digits reach from -8 to 8 and from -128 to 127."""
     rng = random.Random(width)
     for count in range(1, 41):
         for kind in DIGITS if full else [DIGITS[count % len(DIGITS)]]:
-            wides = rng.randint(0 if way == "straus" else 1, count)
-            terms, total = [], 0
-            for i in range(count - 1):
-                chosen = rng.randrange(len(pool().points))
-                own = some_digits(rng.choice([kind, kind, "random"]), (256 if i < wides else 128) // width, width, rng)
-                terms.append((pool().points[chosen], own))
-                total += pool().scalars[chosen] * sum(digit << width * j for j, digit in enumerate(own))
-            for last, expected in endings(-total % ORDER, wides == count, width, rng):
-                found = combined(parts, way, width, [*terms, last], wides)
-                assert found == expected, (count, wides, kind, last)
-
-
-def endings(scalar: int, is_wide: bool, width: int, rng: random.Random) -> list[tuple[tuple[Point, list[int]], int]]:
-    """Last terms that make up for a sum: by the point, and, when the term is wide, by its coefficient. Then one that is
-    off by B, and one by a point of small order, which does not count."""
-    point, t = zip215.multiply_base(scalar), zip215.torsion()[rng.randrange(8)]
-    count = (256 if is_wide else 128) // width
-    sign = rng.choice([1, -1])
-    unit = [sign] + [0] * (count - 1)
-    turned = point if sign == 1 else zip215.negate(point)
-    found = [
-        ((turned, unit), 1),
-        ((zip215.add(turned, zip215.BASE), unit), 0),
-        ((zip215.add(turned, t), unit), 1),
-    ]
-    if is_wide:
-        factor = rng.randrange(1, ORDER)
-        coefficient = scalar * pow(factor, -1, ORDER) % ORDER
-        found[0] = ((zip215.multiply_base(factor), signed_digits(coefficient, count, width)), 1)
-    return [found[rng.choice([0, 2])], found[1]]
+            for wides in {count, rng.randint(0 if way == "straus" else 1, count)}:
+                terms, expected = [], []
+                for i in range(count):
+                    size = (256 if i < wides else 128) // width
+                    digits = some_digits(rng.choice([kind, kind, "random"]), size, width, rng)
+                    number = rng.randrange(len(pool().points))
+                    terms.append((number, digits))
+                    expected.append((sum(digit << width * j for j, digit in enumerate(digits)), number))
+                found = combined(parts, way, width, terms, wides)
+                assert zip215.equal(found, pool().sum(expected)), (count, wides, kind)
 
 
 @pytest.mark.parametrize(("way", "width"), WAYS)
 def test_each_digit_of_each_term_counts(way: str, width: int, full: bool, parts: Parts) -> None:
-    """Two terms, a wide and a narrow one; one digit of one of them changed by one makes the sum another."""
-    rng = random.Random(8)
+    """Of a wide and a narrow term, one digit is not 0."""
     wide, narrow = 256 // width, 128 // width
+    top = 8 if width == 4 else 127
     for place in range(wide + narrow) if full else [0, 1, narrow - 1, narrow, wide - 1, wide, wide + 1, wide + narrow - 1]:
-        digits = some_digits("random", wide + narrow, width, rng)
-        value = [sum(digit << width * j for j, digit in enumerate(own)) for own in (digits[:wide], digits[wide:])]
-        q = rng.randrange(ORDER)
-        p = -value[1] * q * pow(value[0], -1, ORDER) % ORDER
-        points = [zip215.multiply_base(p), zip215.multiply_base(q)]
-        assert combined(parts, way, width, [(points[0], digits[:wide]), (points[1], digits[wide:])], 1) == 1
-        digits[place] += 1 if digits[place] < 0 else -1
-        assert combined(parts, way, width, [(points[0], digits[:wide]), (points[1], digits[wide:])], 1) == 0
+        for digit in (1, -1, top, -(2 ** (width - 1))):
+            digits = [digit if i == place else 0 for i in range(wide + narrow)]
+            found = combined(parts, way, width, [(9, digits[:wide]), (12, digits[wide:])], 1)
+            shift = place if place < wide else place - wide
+            assert zip215.equal(found, pool().sum([(digit << width * shift, 9 if place < wide else 12)]))
 
 
-# The end of every combination
+# Single points
 
 
-def small_order(points: Sequence[Point], width: int) -> int:
-    library = parts_of("portable").library
-    limbs = [limb for point in points for value in point for limb in split(value)]
-    found: int = library.tc_ed25519_small_order((ctypes.c_uint64 * len(limbs))(*limbs), ctypes.c_size_t(len(points)), width)
-    return found
+def single() -> ctypes.CDLL:
+    return parts_of("portable").library
+
+
+def scaled_points(count: int, rng: random.Random) -> list[Point]:
+    return [scaled(rng.choice(special_points()), rng.randrange(1, P)) for _ in range(count)]
 
 
 @pytest.mark.parametrize("width", [0, 4, 8])
-def test_the_end_of_a_combination(width: int) -> None:
+def test_the_sum_of_single_points(width: int) -> None:
     rng = random.Random(9)
-    for count in (1, 2, 4, 8, 32, 64):
-        for _ in range(5):
-            scalars = [rng.choice([0, 1, ORDER - 1, rng.randrange(ORDER)]) for _ in range(count)]
-            place = rng.randrange(count)
-            scalars[place] = 0
-            total = sum(scalar << width * i for i, scalar in enumerate(scalars))
-            scalars[place] = -total * pow(2, -width * place, ORDER) % ORDER
-            points = [
-                scaled(zip215.add(zip215.multiply_base(scalar), rng.choice(zip215.torsion())), rng.randrange(1, P))
-                for scalar in scalars
-            ]
-            assert small_order(points, width) == 1
-            changed = rng.randrange(count)
-            points[changed] = zip215.add(points[changed], zip215.multiply_base(rng.randrange(1, ORDER)))
-            assert small_order(points, width) == 0
+    for count in (0, 1, 2, 4, 8, 32, 64):
+        points, out = scaled_points(count, rng), SinglePoint()
+        expected = IDENTITY
+        for point in reversed(points):
+            expected = zip215.add(zip215.multiply(2**width, expected), point)
+        single().tc_ed25519_sum(ctypes.byref(out), (SinglePoint * count)(*map(given, points)), ctypes.c_size_t(count), width)
+        assert zip215.equal(taken(out), expected)
 
 
-def test_points_of_small_order_are_what_it_says_they_are() -> None:
-    assert all(small_order([point], 0) == 1 for point in zip215.torsion())
-    assert small_order([], 0) == 1
-    others = [point for point in special_points() if affine_of(point) not in set(map(affine_of, zip215.torsion()))]
-    assert others
-    assert not any(small_order([point], 0) for point in others)
+def test_the_difference_of_single_points() -> None:
+    for p, q in pairs_of_points():
+        a, b, out = given(p), given(q), SinglePoint()
+        single().tc_ed25519_subtract(ctypes.byref(out), ctypes.byref(a), ctypes.byref(b))
+        expected = zip215.add(p, zip215.negate(q))
+        assert zip215.equal(taken(out), expected)
+        single().tc_ed25519_subtract(ctypes.byref(a), ctypes.byref(a), ctypes.byref(b))
+        assert zip215.equal(taken(a), expected)
+        a = given(p)
+        single().tc_ed25519_subtract(ctypes.byref(b), ctypes.byref(a), ctypes.byref(b))
+        assert zip215.equal(taken(b), expected)
+
+
+def test_which_points_are_of_small_order() -> None:
+    rng = random.Random(10)
+    small = [affine_of(point) for point in zip215.torsion()]
+    for point in [*scaled_points(100, rng), *(scaled(point, rng.randrange(1, P)) for point in zip215.torsion())]:
+        assert single().tc_ed25519_small_order(ctypes.byref(given(point))) == (affine_of(point) in small)

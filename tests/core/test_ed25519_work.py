@@ -86,3 +86,15 @@ def test_hostile_batches_cost_at_most_half_as_much_again(expanded: bool, full: b
                 alone = engine().check(items, verdicts, name, "lanes", expanded=expanded).counted
                 together = engine().check(items, verdicts, name, "auto", expanded=expanded).counted
                 assert 0 < together <= 1.5 * alone, (size, pattern, kind, together / alone)
+
+
+@pytest.mark.parametrize("way", ["straus", "pippenger"])
+def test_a_bad_item_is_found_by_one_combination_for_each_halving(way: str, name: str) -> None:
+    """Only one half is ever computed: the other is what it lacks of the whole. The last two are looked at one by one."""
+    for place in (0, 31, 32, 63):
+        items = honest()[:64]
+        items[place] = spoil(items[place], 0)
+        work = engine().check(items, [i != place for i in range(64)], name, way)
+        assert work.combinations == 6
+        assert 1 <= work.failed_combinations <= 6
+        assert work.lane_items == 2

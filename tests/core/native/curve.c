@@ -320,10 +320,10 @@ void parts_build_tables(int64_t (*out)[TABLE_ENTRIES][EXTENDED_VECS], const int6
     }
 }
 
-/* rows: of the wide terms, then of the narrow ones; digits in the same order, 256 / width and 128 / width of each.
- * 1 or 0, or -1 when memory is short. */
-int parts_combine(int use_straus, unsigned width, size_t wides, size_t narrows, const int64_t (*rows)[3 * FE_LIMBS],
-                  const int8_t *digits) {
+/* rows: of the wide terms, then of the narrow ones; digits in the same order, 256 / width and 128 / width of each. 0, or -1
+ * when memory is short. */
+int parts_combine(tc_point *out, int use_straus, unsigned width, size_t wides, size_t narrows,
+                  const int64_t (*rows)[3 * FE_LIMBS], const int8_t *digits) {
     size_t count = wides + narrows;
     size_t work = use_straus ? (vectors_of(wides) + vectors_of(narrows)) * LANES * TABLE_WORDS : BUCKET_WORDS;
     word(*affine_rows)[AFFINE_ROW] = calloc(count, sizeof *affine_rows);
@@ -338,7 +338,12 @@ int parts_combine(int use_straus, unsigned width, size_t wides, size_t narrows, 
             digits += i < wides ? WIDE_DIGITS(width) : NARROW_DIGITS(width);
         }
         term_list list = {.wide = terms, .narrow = terms + wides, .wides = wides, .narrows = narrows};
-        result = use_straus ? straus(&list, memory) : pippenger(&list, width, memory);
+        if (use_straus) {
+            straus(out, &list, memory);
+        } else {
+            pippenger(out, &list, width, memory);
+        }
+        result = 0;
     }
     free(affine_rows);
     free(terms);

@@ -18,8 +18,8 @@
 
 /* The combination of this many items and more is quicker than each by itself; see engine.h. */
 #define LEAST_COMBINATION 12
-#define PIPPENGER_WEIGHT 140
-#define BUDGET_PERCENT 48
+#define PIPPENGER_WEIGHT 170
+#define BUDGET_PERCENT 46
 
 #include "engine.h"
 

@@ -21,7 +21,7 @@ static void from_point(extended *out, const tc_point *p) {
     words_from_limbs(out->t.v, p->t);
 }
 
-int tc_ed25519_small_order(const tc_point *points, size_t count, unsigned width) {
+void tc_ed25519_sum(tc_point *out, const tc_point *points, size_t count, unsigned width) {
     extended acc, point;
     cached step;
     identity(&acc);
@@ -33,8 +33,25 @@ int tc_ed25519_small_order(const tc_point *points, size_t count, unsigned width)
         to_cached(&step, &point);
         add(&acc, &acc, &step);
     }
-    double_times(&acc, &acc, 3);
-    return identity_lanes(&acc) == ALL_LANES;
+    export_lanes(out, &acc);
+}
+
+void tc_ed25519_subtract(tc_point *out, const tc_point *a, const tc_point *b) {
+    extended sum, point;
+    cached step;
+    from_point(&sum, a);
+    from_point(&point, b);
+    to_cached(&step, &point);
+    cached_negate(&step, ALL_LANES);
+    add(&sum, &sum, &step);
+    export_lanes(out, &sum);
+}
+
+int tc_ed25519_small_order(const tc_point *p) {
+    extended point;
+    from_point(&point, p);
+    double_times(&point, &point, 3);
+    return identity_lanes(&point) == ALL_LANES;
 }
 
 static int runs_here(void) {

@@ -4,7 +4,7 @@
  *   2. Keys and R's are decoded, in lanes; s is read.                     a combination that fails is halved, and halved
  *   3. k = SHA-512(R || A || M) mod L, in lanes.                       5. Small rests are verified by themselves, in lanes.
  *
- * A combination draws a random z of 128 bits for every item and asks whether 8 (sum z R + sum (z k) A - (sum z s) B) is
+ * A combination has a random z of 128 bits for every item and asks whether 8 (sum z R + sum (z k) A - (sum z s) B) is
  * the identity. With a bad item in it, at most one choice of that item's z among 2^128 makes it so, whatever the others
  * are (D. Bernstein, J. Doumen, T. Lange, J.-J. Oosterwijk, 'Faster batch forgery identification', 2012). The factor 8
  * is that of the rule, ZIP-215: it makes the verdict on a combination agree with those on its items for points with a
@@ -51,6 +51,8 @@ typedef struct {
     const uint8_t **a_bytes;    /* item -> encoding of A */
     uint8_t (*digests)[64];
     tc_scalar *k, *s;
+    uint8_t (*z)[Z_BYTES]; /* item -> its coefficient in combinations, as draw_coefficients has it */
+    tc_scalar *zk;
 
     uint32_t *list; /* good items, in the order of halving */
     uint32_t *alone;
@@ -59,7 +61,6 @@ typedef struct {
     uint32_t *buckets_of_keys; /* hash table: key + 1, or 0 */
     uint32_t *slot;            /* key -> wide term of the combination at hand, or NO_KEY */
     tc_scalar *coefficient;    /* of each wide term */
-    uint8_t *random;
     term *wide, *narrow;
     int8_t *wide_digits, *narrow_digits;
     word *work; /* buckets, or tables */
@@ -99,12 +100,13 @@ static size_t carve(chunk *c, uint8_t *base, size_t n, tc_method method) {
     TAKE(digests, n);
     TAKE(k, n);
     TAKE(s, n);
+    TAKE(z, combined);
+    TAKE(zk, combined);
     TAKE(list, n);
     TAKE(alone, n);
     TAKE(buckets_of_keys, key_slots(n));
     TAKE(slot, n);
     TAKE(coefficient, combined + 1);
-    TAKE(random, combined * Z_BYTES);
     TAKE(wide, combined + 1);
     TAKE(narrow, combined);
     TAKE(wide_digits, (combined + 1) * WIDE_DIGITS(TABLE_WIDTH));
@@ -208,26 +210,47 @@ static size_t read_items(chunk *c) {
     return listed;
 }
 
-/* 16 random bytes as the number sum of digits[i] * 2^(width * i), every digit anything from -2^(width-1) to
- * 2^(width-1) - 1: 2^128 different numbers. The absolute value; the result is 1 when the number is negative. */
-static int draw_z(uint64_t z[2], int8_t *digits, const uint8_t *random, unsigned width) {
-    const unsigned __int128 zero = ((unsigned __int128)(width == 4 ? 0x8888888888888888U : 0x8080808080808080U) << 64) |
-                                   (width == 4 ? 0x8888888888888888U : 0x8080808080808080U);
-    unsigned __int128 biased = 0;
+/* 16 random bytes as a number z: their sum as digits of radix 256 from -128 to 127, so 2^128 different numbers. The absolute
+ * value; the result is 1 when z is negative. */
+static int read_z(uint64_t size[2], const uint8_t bytes[Z_BYTES]) {
+    unsigned __int128 biased = 0, bias = 0;
     for (unsigned i = 0; i < Z_BYTES; i++) {
-        biased |= (unsigned __int128)random[i] << (8 * i);
-        if (width == 4) {
-            digits[2 * i] = (int8_t)((random[i] & 15) - 8);
-            digits[2 * i + 1] = (int8_t)((random[i] >> 4) - 8);
+        biased |= (unsigned __int128)bytes[i] << (8 * i);
+        bias |= (unsigned __int128)128 << (8 * i);
+    }
+    int negative = biased < bias;
+    unsigned __int128 z = negative ? bias - biased : biased - bias;
+    size[0] = (uint64_t)z;
+    size[1] = (uint64_t)(z >> 64);
+    return negative;
+}
+
+/* Digits of z: the bytes' own, or two of radix 16 of each, from -8 to 7 and from -8 to 8. */
+static void digits_of_z(int8_t *digits, const uint8_t bytes[Z_BYTES], unsigned width) {
+    for (int i = 0; i < Z_BYTES; i++) {
+        int digit = bytes[i] - 128;
+        if (width == 8) {
+            digits[i] = (int8_t)digit;
         } else {
-            digits[i] = (int8_t)(random[i] - 128);
+            int low = ((digit + 8) & 15) - 8;
+            digits[2 * i] = (int8_t)low;
+            digits[2 * i + 1] = (int8_t)((digit - low) / 16);
         }
     }
-    int negative = biased < zero;
-    unsigned __int128 size = negative ? zero - biased : biased - zero;
-    z[0] = (uint64_t)size;
-    z[1] = (uint64_t)(size >> 64);
-    return negative;
+}
+
+/* The coefficients of listed items, once for all combinations that they will be in. */
+static void draw_coefficients(chunk *c, const uint32_t *list, size_t count) {
+    randombytes_buf(c->z, c->count * sizeof *c->z);
+    for (size_t i = 0; i < count; i++) {
+        uint32_t item = list[i];
+        uint64_t size[2];
+        int negative = read_z(size, c->z[item]);
+        tc_scalar_mul128(&c->zk[item], &c->k[item], size);
+        if (negative) {
+            tc_scalar_negate(&c->zk[item], &c->zk[item]);
+        }
+    }
 }
 
 /* The terms of a combination of listed items, with digits of `width`. The wide ones are B's, then those of the keys. */
@@ -237,26 +260,21 @@ static term_list combine(chunk *c, const uint32_t *list, size_t count, unsigned 
     for (size_t i = 0; i < count; i++) {
         c->slot[c->key_of[list[i]]] = NO_KEY;
     }
-    randombytes_buf(c->random, count * Z_BYTES);
     for (size_t i = 0; i < count; i++) {
         uint32_t item = list[i], *slot = &c->slot[c->key_of[item]];
         int8_t *digits = c->narrow_digits + i * NARROW_DIGITS(width);
-        uint64_t z[2];
-        tc_scalar zk;
-        int is_negative = draw_z(z, digits, c->random + i * Z_BYTES, width);
+        uint64_t size[2];
+        int is_negative = read_z(size, c->z[item]);
+        digits_of_z(digits, c->z[item], width);
         c->narrow[i].row = c->r_rows[item];
         c->narrow[i].digits = digits;
-        tc_scalar_sum_add(is_negative ? &negative : &positive, &c->s[item], z);
-        tc_scalar_mul128(&zk, &c->k[item], z);
-        if (is_negative) {
-            tc_scalar_negate(&zk, &zk);
-        }
+        tc_scalar_sum_add(is_negative ? &negative : &positive, &c->s[item], size);
         if (*slot == NO_KEY) {
             *slot = (uint32_t)wides;
             c->wide[wides].row = c->key_row[c->key_of[item]];
-            c->coefficient[wides++] = zk;
+            c->coefficient[wides++] = c->zk[item];
         } else {
-            tc_scalar_add(&c->coefficient[*slot], &c->coefficient[*slot], &zk);
+            tc_scalar_add(&c->coefficient[*slot], &c->coefficient[*slot], &c->zk[item]);
         }
     }
     tc_scalar sum;
@@ -273,55 +291,101 @@ static term_list combine(chunk *c, const uint32_t *list, size_t count, unsigned 
     return (term_list){.wide = c->wide, .narrow = c->narrow, .wides = wides, .narrows = count};
 }
 
-/* How a combination of so many items would be computed: the quickest way, or the one that was asked for. PIPPENGER_WEIGHT
- * is what a multiplication takes there with all that is around it (buckets are turned into lanes and back), in percent
- * of one in Straus's method or in verify_lanes: `timecoin bench verify --crossover` shows the times. */
+/* How a combination of so many items would be computed: the quickest way, or the one that was asked for.
+ * PIPPENGER_WEIGHT is what a multiplication takes there, with all that is around it, in percent of one in verify_lanes. */
 typedef struct {
     int straus;
     unsigned width;
-    size_t cost;    /* in multiplications, */
-    size_t weighed; /* and as if all of them were Straus's */
+    size_t cost;   /* in multiplications, */
+    size_t charge; /* and as if all of them were in verify_lanes */
 } plan;
 
 static plan plan_combination(const chunk *c, size_t items) {
     size_t wides = 1 + (items < c->keys ? items : c->keys);
-    size_t cost[3] = {straus_cost(wides, items), pippenger_cost(wides, items, 4), pippenger_cost(wides, items, 8)};
-    size_t weighed[3] = {cost[0], cost[1] * PIPPENGER_WEIGHT / 100, cost[2] * PIPPENGER_WEIGHT / 100};
-    int best = weighed[1] <= weighed[2] ? 1 : 2;
-    if (c->method == TC_STRAUS || (c->method == TC_AUTO && items <= STRAUS_ITEMS && weighed[0] < weighed[best])) {
-        best = 0;
+    size_t by_straus = straus_cost(wides, items), by_4 = pippenger_cost(wides, items, 4),
+           by_8 = pippenger_cost(wides, items, 8), by_pippenger = by_4 <= by_8 ? by_4 : by_8;
+    if (c->method == TC_STRAUS || (c->method == TC_AUTO && items <= STRAUS_ITEMS && by_straus < by_pippenger)) {
+        return (plan){.straus = 1, .width = TABLE_WIDTH, .cost = by_straus, .charge = by_straus};
     }
-    return (plan){.straus = best == 0, .width = best == 2 ? 8 : 4, .cost = cost[best], .weighed = weighed[best]};
+    return (plan){.width = by_4 <= by_8 ? 4 : 8, .cost = by_pippenger, .charge = by_pippenger * PIPPENGER_WEIGHT / 100};
 }
 
-/* Step 4: 1 when all the listed items are valid, else 0, and each of them has its verdict or waits in `alone`.
- * known_bad: they are known not to be all valid, so that their combination would tell nothing. */
-static int settle(chunk *c, const uint32_t *list, size_t count, int known_bad) {
-    plan p = plan_combination(c, count);
-    int is_free = c->method == TC_AUTO;
-    if (c->method == TC_LANES || count < (is_free ? LEAST_COMBINATION : 2) || (is_free && p.weighed > c->budget)) {
+static void all_valid(chunk *c, const uint32_t *list, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        c->verdicts[list[i]] = 1;
+    }
+}
+
+/* The combination of listed items; the result is 1 when they are all valid. */
+static int is_combination_good(chunk *c, tc_point *sum, const plan *p, const uint32_t *list, size_t count) {
+    term_list terms = combine(c, list, count, p->width);
+    if (p->straus) {
+        straus(sum, &terms, c->work);
+    } else {
+        pippenger(sum, &terms, p->width, c->work);
+    }
+    int good = tc_ed25519_small_order(sum);
+    c->budget -= p->charge < c->budget ? p->charge : c->budget;
+    c->counts->multiplications += p->cost;
+    c->counts->combinations++;
+    c->counts->failed_combinations += (uint64_t)!good;
+    return good;
+}
+
+/* Whether a combination of so many items is to be computed, and how. */
+static int may_combine(const chunk *c, plan *p, size_t count) {
+    *p = plan_combination(c, count);
+    if (c->method == TC_AUTO) {
+        return count >= LEAST_COMBINATION && p->charge <= c->budget;
+    }
+    return c->method != TC_LANES && count >= 2 && !(p->straus && count > STRAUS_ITEMS);
+}
+
+/* Step 4, for items of which not all are valid, as their combination `sum` has shown: each gets its verdict, or waits in
+ * `alone`. Only the left half is computed, since the sum of the right one is what is left. */
+static void halve(chunk *c, const uint32_t *list, size_t count, const tc_point *sum) {
+    size_t left = count / 2, right = count - left;
+    tc_point left_sum, right_sum;
+    plan p;
+    if (count == 1 || !may_combine(c, &p, left)) {
         memcpy(c->alone + c->alones, list, count * sizeof *list);
         c->alones += count;
-        return 0;
+        return;
     }
-    if (!known_bad && !(p.straus && count > STRAUS_ITEMS)) {
-        term_list terms = combine(c, list, count, p.width);
-        int all_good = p.straus ? straus(&terms, c->work) : pippenger(&terms, p.width, c->work);
-        c->budget -= is_free ? p.weighed : 0;
-        c->counts->multiplications += p.cost;
-        c->counts->combinations++;
-        if (all_good) {
-            for (size_t i = 0; i < count; i++) {
-                c->verdicts[list[i]] = 1;
-            }
-            return 1;
+    int left_good = is_combination_good(c, &left_sum, &p, list, left);
+    tc_ed25519_subtract(&right_sum, sum, &left_sum);
+    int right_good = tc_ed25519_small_order(&right_sum);
+    c->counts->multiplications += SUBTRACT_COST;
+    if (left_good) {
+        all_valid(c, list, left);
+    } else {
+        halve(c, list, left, &left_sum);
+    }
+    if (right_good) {
+        all_valid(c, list + left, right);
+    } else {
+        halve(c, list + left, right, &right_sum);
+    }
+}
+
+/* Step 4. */
+static void settle(chunk *c, const uint32_t *list, size_t count) {
+    tc_point sum;
+    plan p;
+    if (c->method == TC_STRAUS && count > STRAUS_ITEMS) {
+        settle(c, list, count / 2);
+        settle(c, list + count / 2, count - count / 2);
+    } else if (!may_combine(c, &p, count)) {
+        memcpy(c->alone + c->alones, list, count * sizeof *list);
+        c->alones += count;
+    } else {
+        draw_coefficients(c, list, count);
+        if (is_combination_good(c, &sum, &p, list, count)) {
+            all_valid(c, list, count);
+        } else {
+            halve(c, list, count, &sum);
         }
-        c->counts->failed_combinations++;
-        known_bad = 1;
     }
-    int left_good = settle(c, list, count / 2, 0);
-    int right_good = settle(c, list + count / 2, count - count / 2, known_bad && left_good);
-    return left_good && right_good;
 }
 
 /* Step 5. */
@@ -370,7 +434,7 @@ static void verify_chunk(uint8_t *verdicts, const tc_items *items, size_t first,
     size_t listed = read_items(&c);
     size_t alone = vectors_of(listed) * (LANE_COST + (items->keys->expanded == NULL ? LANE_TABLE_COST : 0));
     c.budget = (size_t)(counts->multiplications - before + alone) * BUDGET_PERCENT / 100;
-    settle(&c, c.list, listed, 0);
+    settle(&c, c.list, listed);
     verify_alone(&c);
 }
 

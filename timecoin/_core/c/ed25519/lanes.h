@@ -105,5 +105,7 @@ static int verify_single(const word *key_row, const word *r_row, const tc_scalar
         {.row = SHIFTED_BASE, .digits = b_digits + NARROW_DIGITS(TABLE_WIDTH)},
     };
     *multiplications += straus_cost(0, SINGLE_TERMS);
-    return straus(&(term_list){.narrow = terms, .narrows = SINGLE_TERMS}, tables);
+    tc_point sum;
+    straus(&sum, &(term_list){.narrow = terms, .narrows = SINGLE_TERMS}, tables);
+    return tc_ed25519_small_order(&sum);
 }

@@ -1,17 +1,17 @@
-/* Multi-scalar multiplication: is the sum of c_i P_i of small order?
+/* Multi-scalar multiplication: the sum of c_i P_i.
  *
  * A template over curve.h. Two methods over the same terms, both with signed windows of the coefficients:
  *   Straus (Bernstein et al., 'High-speed high-security signatures', 2012, section 5): a lane has a term; each term has a
  *     table of its multiples, and all share the doublings. Best for few terms.
  *   Pippenger (N. Pippenger, 1976): a lane has a window; in each window the points are summed by digit into buckets.
  *     A point goes to all lanes at once and to each lane's own buckets, so that lanes never meet.
- * What is left, one point per window or lane, is summed up by tc_ed25519_small_order in one lane. */
+ * What is left, one point per window or lane, is summed up by tc_ed25519_sum in one lane. */
 #pragma once
 
 #include "curve.h"
-#include "small_order.h"
+#include "point.h"
 
-/* A point and its coefficient, sum of digits[i] * 2^(width * i). */
+/* A point and its coefficient, sum of digits[i] * 2^(width * i), each digit from -2^(width-1) to 2^(width-1). */
 typedef struct {
     const word *row; /* affine, AFFINE_ROW words */
     const int8_t *digits;
@@ -37,6 +37,7 @@ enum {
     TABLE_COST = 1 + 4 * DOUBLE_COST + 3 * ADD_COST + (2 + (int)TABLE_ENTRIES) * CACHE_COST,
     WINDOW_DOUBLES_COST = DOUBLE_COST + (TABLE_WIDTH - 1) * SHORT_DOUBLE_COST,
     STRAUS_DOUBLES_COST = (WIDE_DIGITS(TABLE_WIDTH) - 1) * WINDOW_DOUBLES_COST,
+    SUBTRACT_COST = ADD_COST + CACHE_COST + DOUBLE_COST + 2 * SHORT_DOUBLE_COST, /* and tc_ed25519_small_order of it */
     STRAUS_NARROW_DOUBLES_COST = (NARROW_DIGITS(TABLE_WIDTH) - 1) * WINDOW_DOUBLES_COST
 };
 
@@ -44,7 +45,8 @@ static inline size_t vectors_of(size_t items) {
     return (items + LANES - 1) / LANES;
 }
 
-static inline size_t small_order_cost(size_t points, unsigned width) {
+/* tc_ed25519_sum, and tc_ed25519_small_order of the sum */
+static inline size_t sum_cost(size_t points, unsigned width) {
     size_t doubles = width ? DOUBLE_COST + (width - 1) * SHORT_DOUBLE_COST : 0;
     return points * (doubles + ADD_COST + CACHE_COST) + DOUBLE_COST + 2 * SHORT_DOUBLE_COST;
 }
@@ -52,16 +54,16 @@ static inline size_t small_order_cost(size_t points, unsigned width) {
 static inline size_t straus_cost(size_t wides, size_t narrows) {
     size_t w = vectors_of(wides), n = vectors_of(narrows);
     return (w + n) * TABLE_COST + (w ? STRAUS_DOUBLES_COST : STRAUS_NARROW_DOUBLES_COST) +
-           (w * WIDE_DIGITS(TABLE_WIDTH) + n * NARROW_DIGITS(TABLE_WIDTH)) * ADD_COST + small_order_cost(LANES, 0);
+           (w * WIDE_DIGITS(TABLE_WIDTH) + n * NARROW_DIGITS(TABLE_WIDTH)) * ADD_COST + sum_cost(LANES, 0);
 }
 
 static inline size_t pippenger_cost(size_t wides, size_t narrows, unsigned width) {
     size_t groups = WIDE_DIGITS(width) / LANES, narrow_groups = NARROW_DIGITS(width) / LANES;
     return (groups * wides + narrow_groups * narrows) * ADD_AFFINE_COST +
-           groups * (BUCKETS(width) - 1) * 2 * (ADD_COST + CACHE_COST) + small_order_cost(WIDE_DIGITS(width), width);
+           groups * (BUCKETS(width) - 1) * 2 * (ADD_COST + CACHE_COST) + sum_cost(WIDE_DIGITS(width), width);
 }
 
-/* The points of all lanes, for tc_ed25519_small_order. */
+/* The points of all lanes, for tc_ed25519_sum. */
 static void export_lanes(tc_point out[LANES], const extended *p) {
     for (unsigned lane = 0; lane < LANES; lane++) {
         canonical_lane(out[lane].x, &p->x, lane);
@@ -143,7 +145,7 @@ static void build_all_tables(word *tables, const term *terms, size_t count) {
 }
 
 /* Digits of TABLE_WIDTH. tables: TABLE_WORDS for every term, wide and narrow each rounded up to whole vectors. */
-static int straus(const term_list *terms, word *tables) {
+static void straus(tc_point *out, const term_list *terms, word *tables) {
     word *narrow_tables = tables + vectors_of(terms->wides) * LANES * TABLE_WORDS;
     extended acc;
     tc_point sums[LANES];
@@ -161,7 +163,7 @@ static int straus(const term_list *terms, word *tables) {
         }
     }
     export_lanes(sums, &acc);
-    return tc_ed25519_small_order(sums, LANES, 0);
+    tc_ed25519_sum(out, sums, LANES, 0);
 }
 
 /* Every lane's bucket for its digit takes the point; bucket 0 collects what does not count. */
@@ -205,7 +207,7 @@ static void sum_buckets(extended *out, const word *buckets, unsigned width) {
 }
 
 /* Digits of `width`, 4 or 8. buckets: BUCKET_WORDS. */
-static int pippenger(const term_list *terms, unsigned width, word *buckets) {
+static void pippenger(tc_point *out, const term_list *terms, unsigned width, word *buckets) {
     tc_point sums[MAX_SUMS];
     for (unsigned first = 0; first < WIDE_DIGITS(width); first += LANES) {
         extended none;
@@ -225,5 +227,5 @@ static int pippenger(const term_list *terms, unsigned width, word *buckets) {
         sum_buckets(&sum, buckets, width);
         export_lanes(sums + first, &sum);
     }
-    return tc_ed25519_small_order(sums, WIDE_DIGITS(width), width);
+    tc_ed25519_sum(out, sums, WIDE_DIGITS(width), width);
 }
