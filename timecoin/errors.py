@@ -47,6 +47,10 @@ class ConfigError(TimecoinError):
     """A configuration, genesis document or command line that cannot be used. A person can mend it."""
 
 
+class UnsupportedBackend(ConfigError, ImportError):
+    """TIMECOIN_CPU names a backend that does not exist or that this machine cannot run. A person can mend it."""
+
+
 class StorageError(TimecoinError):
     """The data directory is in use, full, damaged or of another network. Committed data is left as it was."""
 

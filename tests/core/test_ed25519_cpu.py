@@ -13,6 +13,7 @@ import pytest
 from tests.core import zip215
 from tests.core.ed25519_items import columns, honest, small_keys, spoil, torsioned, undecodable_items
 from timecoin._core import ed25519
+from timecoin.errors import UnsupportedBackend
 
 ROOT = Path(__file__).resolve().parents[2]
 # From the slowest to the fastest, and what the processor must have for it.
@@ -83,7 +84,8 @@ def test_a_backend_that_is_unknown_or_not_of_this_machine_fails_the_import() -> 
         ended = run("from timecoin._core import ed25519", wrong)
         assert ended.returncode == 1
         last = ended.stderr.strip().splitlines()[-1]
-        assert last.startswith("ImportError: ")
+        assert last.startswith("timecoin.errors.UnsupportedBackend: ")
+        assert issubclass(UnsupportedBackend, ImportError)
         assert wrong in last
         assert all(name in last for name in ed25519.backends())
 

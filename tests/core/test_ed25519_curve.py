@@ -185,7 +185,7 @@ def test_decoding(full: bool, parts: Parts) -> None:
     encodings += [rng.randbytes(32) for _ in range(5_000 if full else 300)]
     encodings += [(y + sign).to_bytes(32, "little") for y in (*range(30), *range(P - 30, 2**255)) for sign in (0, 2**255)]
     rng.shuffle(encodings)
-    for streams in range(1, parts.streams + 1):
+    for streams in (1, parts.streams):
         found = decode(parts, encodings, streams)
         for encoding, point in zip(encodings, found, strict=True):
             assert point == zip215.decode(encoding), encoding.hex()

@@ -26,6 +26,8 @@ from libc.stdlib cimport free, malloc
 from timecoin._core.columns cimport as_bytes, as_item, as_u64s
 from timecoin._core.spans cimport as_messages, as_spans, tc_span
 
+from timecoin.errors import UnsupportedBackend
+
 
 cdef extern from "Python.h":
     bint PyObject_CheckBuffer(object data)
@@ -117,7 +119,7 @@ cdef const tc_backend *backend_of(object name) except NULL:
 cdef const tc_backend *chosen() except NULL:
     name = os.environ.get("TIMECOIN_CPU", "")
     if name and name not in BACKENDS:
-        raise ImportError(f"TIMECOIN_CPU={name!r}: this machine runs {', '.join(BACKENDS)}")
+        raise UnsupportedBackend(f"TIMECOIN_CPU={name!r}: this machine runs {', '.join(BACKENDS)}")
     return backend_of(name or BACKENDS[-1])
 
 
@@ -251,6 +253,29 @@ cdef unsigned threads_of(object threads) except 0:
     if not 1 <= threads <= TC_MAX_VERIFY_THREADS:
         raise ValueError(f"threads: {threads}, expected 1 to {TC_MAX_VERIFY_THREADS}")
     return threads
+
+
+cdef int verify_into(
+    uint8_t *verdicts, const uint8_t *keys, const tc_span *messages, const uint8_t *signatures, size_t count,
+    unsigned threads,
+) noexcept nogil:
+    cdef tc_keys column
+    cdef tc_items items
+    cdef void *scratch = NULL
+    if not 1 <= threads <= TC_MAX_VERIFY_THREADS:
+        return -1
+    if posix_memalign(&scratch, ALIGNMENT, tc_ed25519_scratch_bytes(BACKEND, count, TC_AUTO, threads) or 1) != 0:
+        return -1
+    column.encodings = keys
+    column.expanded = NULL
+    column.decoded = NULL
+    items.keys = &column
+    items.key_indices = NULL
+    items.messages = messages
+    items.signatures = signatures
+    tc_ed25519_verify(verdicts, BACKEND, &items, count, TC_AUTO, threads, scratch, NULL)
+    free(scratch)
+    return 0
 
 
 cdef bytes run(

@@ -116,7 +116,6 @@ def _batches(found: list[dict[str, Any]], machine: dict[str, Any]) -> Iterator[s
         texts = [f"{_rate(cells[column])[0]} {_times(cells[column]['ratio_to_pysodium']):>6}" for column in columns]
         rows.append((str(n), *texts))
     yield from _table(rows, 1)
-    yield f"bytes: keys as bytes; cached: keys in a VerifyingKeys. A single item is always verified by {machine['backends'][0]}."
     yield "Ratios are medians of ratios to what pysodium did in the moments before and after."
 
 
@@ -158,7 +157,6 @@ def _crossover(found: list[dict[str, Any]]) -> Iterator[str]:
                 rows.append((str(row["n"]), *(f"{row['us_per_item'][method]:.2f}" for method in methods)))
         yield from _table(rows, 1)
         yield ""
-    yield "auto is what verify_batch does; its single items are verified by the portable backend."
 
 
 def _table(rows: Sequence[tuple[str, ...]], names: int) -> Iterator[str]:

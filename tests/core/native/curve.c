@@ -280,7 +280,7 @@ static void words_of(word *out, const int64_t *in, size_t count) {
     }
 }
 
-/* rows: the three parts of `affine` for each of streams * LANES encodings, streams <= STREAMS. */
+/* rows: the three parts of `affine` for each of streams * LANES encodings; streams is 1 or STREAMS. */
 unsigned parts_decode(int64_t (*rows)[3 * FE_LIMBS], const uint8_t *encodings, unsigned streams) {
     word made[STREAMS * LANES][AFFINE_ROW];
     word *row[STREAMS * LANES] = {NULL};
@@ -289,7 +289,7 @@ unsigned parts_decode(int64_t (*rows)[3 * FE_LIMBS], const uint8_t *encodings, u
         row[i] = made[i];
         encoding[i] = encodings + 32 * i;
     }
-    unsigned decoded = decode(row, encoding, streams);
+    unsigned decoded = decode(row, encoding, streams == 1 ? 1 : STREAMS);
     for (size_t i = 0; i < streams * LANES; i++) {
         for (size_t j = 0; j < 3 * FE_LIMBS; j++) {
             rows[i][j] = integer_of(made[i][j]);
