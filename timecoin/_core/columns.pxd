@@ -11,6 +11,10 @@ from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
 
 
+cdef extern from "Python.h":
+    const Py_ssize_t PY_SSIZE_T_MAX
+
+
 cdef inline bytes as_bytes(object data):
     """Any C-contiguous bytes-like; TypeError or BufferError for anything else."""
     cdef Py_buffer view
@@ -53,6 +57,8 @@ cdef inline uint64_t *as_u64s(object values, Py_ssize_t count, str name) except 
     cdef uint64_t *out
     if found != count:
         raise ValueError(f"{name}: {found} values, expected {count}")
+    if count >= PY_SSIZE_T_MAX // <Py_ssize_t>sizeof(uint64_t):
+        raise MemoryError
     out = <uint64_t *>malloc((count + 1) * sizeof(uint64_t))
     if out is NULL:
         raise MemoryError

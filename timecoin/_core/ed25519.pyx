@@ -170,23 +170,29 @@ cdef bytes column_of(object items, Py_ssize_t width, str name):
     return b"".join(parts)
 
 
-cdef object integers_of(object values):
+cdef object integers_of(object values, str name):
     """A sequence of integers, from an array of them quicker than one by one."""
-    return memoryview(values).tolist() if PyObject_CheckBuffer(values) else values
+    if not PyObject_CheckBuffer(values):
+        return values
+    view = memoryview(values)
+    try:
+        return view.tolist()
+    except NotImplementedError:
+        raise TypeError(f"{name}: items of format {view.format!r}, expected integers in the machine's byte order") from None
 
 
 cdef class Messages:
-    """The messages of a batch where C finds them; keeps what they lie in alive."""
+    """The messages of a batch where C finds them; keeps what they lie in alive. At most as many as there are signatures."""
 
     cdef object held
     cdef tc_span *spans
     cdef Py_ssize_t count
 
-    def __cinit__(self, messages, offsets):
+    def __cinit__(self, messages, offsets, Py_ssize_t signatures):
         if offsets is not None:
-            self.cut(messages, offsets)
+            self.cut(messages, offsets, signatures)
         elif PyObject_CheckBuffer(messages):
-            self.split(messages)
+            self.split(messages, signatures)
         else:
             self.held = as_messages(messages)
             self.count = len(self.held)
@@ -195,26 +201,34 @@ cdef class Messages:
     def __dealloc__(self):
         free(self.spans)
 
-    cdef int allocate(self, Py_ssize_t count) except -1:
+    cdef int allocate(self, Py_ssize_t count, Py_ssize_t signatures) except -1:
+        if count > signatures:
+            raise ValueError(f"{count} messages, {signatures} signatures: expected as many of each")
         self.spans = <tc_span *>malloc((count + 1) * sizeof(tc_span))
         if self.spans is NULL:
             raise MemoryError
         self.count = count
         return 0
 
-    cdef int split(self, object array) except -1:
-        """Rows of an array."""
-        cdef bytes rows = rows_of(array, -1, "messages")
-        cdef const uint8_t *data = rows
-        cdef Py_ssize_t i, width = memoryview(array).shape[1]
+    cdef int split(self, object array, Py_ssize_t signatures) except -1:
+        """Rows of an array, whose shape is asked for once: what asks may run other code, and that may change it."""
+        cdef const uint8_t *data
+        cdef Py_ssize_t i, width
+        cdef bytes rows
+        view = memoryview(array)
+        rows = rows_of(view, -1, "messages")
+        self.allocate(view.shape[0], signatures)
+        width = view.shape[1]
+        if len(rows) != self.count * width:
+            raise ValueError(f"messages: {len(rows)} bytes, expected {self.count} rows of {width}")
+        data = rows
         self.held = rows
-        self.allocate(memoryview(array).shape[0])
         for i in range(self.count):
             self.spans[i].data = data + i * width
             self.spans[i].size = width
         return 0
 
-    cdef int cut(self, object buffer, object offsets) except -1:
+    cdef int cut(self, object buffer, object offsets, Py_ssize_t signatures) except -1:
         """Pieces of one buffer: message i lies from offsets[i] to offsets[i + 1]."""
         cdef bytes whole
         cdef const uint8_t *data
@@ -232,8 +246,8 @@ cdef class Messages:
         if count == 0:
             raise ValueError("offsets: 0 values, expected one more than there are messages")
         self.held = whole
-        self.allocate(count - 1)
-        ends = as_u64s(integers_of(offsets), count, "offsets")
+        self.allocate(count - 1, signatures)
+        ends = as_u64s(integers_of(offsets, "offsets"), count, "offsets")
         try:
             for i in range(self.count):
                 if not ends[i] <= ends[i + 1] <= size:
@@ -303,7 +317,7 @@ cdef bytes verify_bytes(
 ):
     cdef bytes key_column = column_of(public_keys, KEY, "public keys")
     cdef bytes signature_column = column_of(signatures, SIGNATURE, "signatures")
-    cdef Messages spans = Messages(messages, offsets)
+    cdef Messages spans = Messages(messages, offsets, len(signature_column) // SIGNATURE)
     cdef unsigned workers = threads_of(threads)
     cdef tc_keys keys
     if len(key_column) != KEY * spans.count or len(signature_column) != SIGNATURE * spans.count:
@@ -396,9 +410,9 @@ cdef class VerifyingKeys:
         tc_counts *counts,
     ):
         cdef bytes signature_column = column_of(signatures, SIGNATURE, "signatures")
-        cdef Messages spans = Messages(messages, offsets)
+        cdef Messages spans = Messages(messages, offsets, len(signature_column) // SIGNATURE)
         cdef unsigned workers = threads_of(threads)
-        cdef list numbers = list(integers_of(key_indices))
+        cdef list numbers = list(integers_of(key_indices, "key indices"))
         cdef Py_ssize_t i, count = len(numbers)
         cdef uint32_t *indices
         cdef tc_keys keys

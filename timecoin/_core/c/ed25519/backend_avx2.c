@@ -18,8 +18,9 @@
 
 /* The combination of this many items and more is quicker than each by itself; see engine.h. */
 #define LEAST_COMBINATION 8
+#define STRAUS_WEIGHT 112
 #define PIPPENGER_WEIGHT 130
-#define BUDGET_PERCENT 46
+#define BUDGET_PERCENT 44
 
 #include "engine.h"
 

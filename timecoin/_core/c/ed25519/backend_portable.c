@@ -9,8 +9,9 @@
 
 /* The combination of this many items and more is quicker than each by itself; see engine.h. */
 #define LEAST_COMBINATION 3
-#define PIPPENGER_WEIGHT 100
-#define BUDGET_PERCENT 48
+#define STRAUS_WEIGHT 104
+#define PIPPENGER_WEIGHT 104
+#define BUDGET_PERCENT 46
 
 #include "engine.h"
 

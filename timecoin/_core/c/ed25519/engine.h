@@ -292,7 +292,8 @@ static term_list combine(chunk *c, const uint32_t *list, size_t count, unsigned 
 }
 
 /* How a combination of so many items would be computed: the quickest way, or the one that was asked for.
- * PIPPENGER_WEIGHT is what a multiplication takes there, with all that is around it, in percent of one in verify_lanes. */
+ * STRAUS_WEIGHT and PIPPENGER_WEIGHT are what a multiplication takes there, with all that is around it, in percent of one in
+ * verify_lanes. */
 typedef struct {
     int straus;
     unsigned width;
@@ -305,7 +306,7 @@ static plan plan_combination(const chunk *c, size_t items) {
     size_t by_straus = straus_cost(wides, items), by_4 = pippenger_cost(wides, items, 4),
            by_8 = pippenger_cost(wides, items, 8), by_pippenger = by_4 <= by_8 ? by_4 : by_8;
     if (c->method == TC_STRAUS || (c->method == TC_AUTO && items <= STRAUS_ITEMS && by_straus < by_pippenger)) {
-        return (plan){.straus = 1, .width = TABLE_WIDTH, .cost = by_straus, .charge = by_straus};
+        return (plan){.straus = 1, .width = TABLE_WIDTH, .cost = by_straus, .charge = by_straus * STRAUS_WEIGHT / 100};
     }
     return (plan){.width = by_4 <= by_8 ? 4 : 8, .cost = by_pippenger, .charge = by_pippenger * PIPPENGER_WEIGHT / 100};
 }
@@ -314,6 +315,10 @@ static void all_valid(chunk *c, const uint32_t *list, size_t count) {
     for (size_t i = 0; i < count; i++) {
         c->verdicts[list[i]] = 1;
     }
+}
+
+static void spend(chunk *c, size_t charge) {
+    c->budget -= charge < c->budget ? charge : c->budget;
 }
 
 /* The combination of listed items; the result is 1 when they are all valid. */
@@ -325,7 +330,7 @@ static int is_combination_good(chunk *c, tc_point *sum, const plan *p, const uin
         pippenger(sum, &terms, p->width, c->work);
     }
     int good = tc_ed25519_small_order(sum);
-    c->budget -= p->charge < c->budget ? p->charge : c->budget;
+    spend(c, p->charge);
     c->counts->multiplications += p->cost;
     c->counts->combinations++;
     c->counts->failed_combinations += (uint64_t)!good;
@@ -355,6 +360,7 @@ static void halve(chunk *c, const uint32_t *list, size_t count, const tc_point *
     int left_good = is_combination_good(c, &left_sum, &p, list, left);
     tc_ed25519_subtract(&right_sum, sum, &left_sum);
     int right_good = tc_ed25519_small_order(&right_sum);
+    spend(c, SUBTRACT_COST);
     c->counts->multiplications += SUBTRACT_COST;
     if (left_good) {
         all_valid(c, list, left);

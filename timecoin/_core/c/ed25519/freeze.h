@@ -13,8 +13,9 @@
 static inline void limbs_freeze(uint64_t out[FE_LIMBS], const int64_t in[FE_LIMBS]) {
     int64_t limb[FE_LIMBS];
     memcpy(limb, in, sizeof limb);
-    /* The first pass leaves limbs 1..4 in 0..2^51 - 1 and less than 2^17 in excess in limb 0, the second less than
-     * 2^5, after which the value is within (-p, 2p). */
+    /* The first pass leaves limbs 1..4 in 0..2^51 - 1 and less than 2^17 in excess in limb 0; the second one carries at
+     * most one from there to the top. A carry of -1 from the top leaves limb 4 at 2^51 - 1, so that the value is now from
+     * 0 to 2^255 + 18. */
     for (int pass = 0; pass < 2; pass++) {
         for (int i = 0; i < FE_LIMBS; i++) {
             int64_t carry = limb[i] >> 51;
@@ -26,8 +27,7 @@ static inline void limbs_freeze(uint64_t out[FE_LIMBS], const int64_t in[FE_LIMB
             }
         }
     }
-    /* Adding 19 and dropping the bit 2^255 subtracts p from what is at least p; asked twice with a carry that may be
-     * -1 (a value below zero), 0 or 1. */
+    /* Adding 19 and dropping the bit 2^255 subtracts p from what is at least p. */
     for (int pass = 0; pass < 2; pass++) {
         int64_t carry = (limb[0] + 19) >> 51;
         for (int i = 1; i < FE_LIMBS; i++) {
