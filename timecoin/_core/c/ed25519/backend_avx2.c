@@ -18,9 +18,9 @@
 
 /* The combination of this many items and more is quicker than each by itself; see engine.h. */
 #define LEAST_COMBINATION 8
-#define STRAUS_WEIGHT 112
-#define PIPPENGER_WEIGHT 130
-#define BUDGET_PERCENT 44
+#define STRAUS_WEIGHT 110
+#define PIPPENGER_WEIGHT 118
+#define BUDGET_PERCENT 42
 
 #include "engine.h"
 

@@ -305,10 +305,12 @@ static plan plan_combination(const chunk *c, size_t items) {
     size_t wides = 1 + (items < c->keys ? items : c->keys);
     size_t by_straus = straus_cost(wides, items), by_4 = pippenger_cost(wides, items, 4),
            by_8 = pippenger_cost(wides, items, 8), by_pippenger = by_4 <= by_8 ? by_4 : by_8;
-    if (c->method == TC_STRAUS || (c->method == TC_AUTO && items <= STRAUS_ITEMS && by_straus < by_pippenger)) {
-        return (plan){.straus = 1, .width = TABLE_WIDTH, .cost = by_straus, .charge = by_straus * STRAUS_WEIGHT / 100};
+    plan straus_plan = {.straus = 1, .width = TABLE_WIDTH, .cost = by_straus, .charge = by_straus * STRAUS_WEIGHT / 100};
+    plan pippenger_plan = {.width = by_4 <= by_8 ? 4 : 8, .cost = by_pippenger, .charge = by_pippenger * PIPPENGER_WEIGHT / 100};
+    if (c->method == TC_AUTO) {
+        return items <= STRAUS_ITEMS && straus_plan.charge < pippenger_plan.charge ? straus_plan : pippenger_plan;
     }
-    return (plan){.width = by_4 <= by_8 ? 4 : 8, .cost = by_pippenger, .charge = by_pippenger * PIPPENGER_WEIGHT / 100};
+    return c->method == TC_STRAUS ? straus_plan : pippenger_plan;
 }
 
 static void all_valid(chunk *c, const uint32_t *list, size_t count) {
