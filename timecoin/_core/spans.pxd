@@ -3,6 +3,7 @@
 There is no module behind this file: its functions are compiled into whoever cimports it.
 """
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport malloc
 
@@ -17,18 +18,23 @@ cdef extern from "span.h" nogil:
 
 cdef inline tuple as_messages(object messages):
     """The messages as `bytes`, each; the tuple keeps them alive. TypeError for what is not a sequence of bytes-likes."""
-    return tuple([as_bytes(message) for message in messages])
+    cdef tuple held = tuple(messages)
+    cdef object message
+    for message in held:
+        if not PyBytes_CheckExact(message):
+            return tuple([as_bytes(other) for other in held])
+    return held
 
 
 cdef inline tc_span *as_spans(tuple messages) except NULL:
     """Where each of the messages lies, in an array that the caller frees; valid while the tuple lives."""
     cdef Py_ssize_t i, count = len(messages)
     cdef tc_span *spans = <tc_span *>malloc((count + 1) * sizeof(tc_span))
-    cdef bytes message
+    cdef object message
     if spans is NULL:
         raise MemoryError
     for i in range(count):
-        message = <bytes>messages[i]
-        spans[i].data = message
-        spans[i].size = len(message)
+        message = messages[i]
+        spans[i].data = <const uint8_t *>PyBytes_AS_STRING(message)
+        spans[i].size = <size_t>PyBytes_GET_SIZE(message)
     return spans
