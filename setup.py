@@ -19,20 +19,23 @@ from setuptools.command.build_ext import build_ext
 ROOT = Path(__file__).parent
 CORE = Path("timecoin/_core")
 
+SHA256 = ["cpu", "sha256", "sha256_sha"]
+SHA256_MANY = [*SHA256, "sha256_avx2", "sha256_avx512", "sha256_many"]
 # module -> the C kernels that it is linked with
 KERNELS = {
-    "codec": ["codec", "sha256"],
+    "codec": ["codec", *SHA256_MANY],
     "coins": ["coins"],
-    "ed25519": [f"ed25519/{part}" for part in ("backend_avx2", "backend_ifma", "backend_portable", "cpu", "scalar", "verify")],
-    "hashing": ["merkle", "sha256"],
-    "lthash": ["blake3", "lthash", "sha256"],
+    "ed25519": ["cpu", *(f"ed25519/{part}" for part in ("backend_avx2", "backend_ifma", "backend_portable", "scalar", "verify"))],
+    "hashing": ["merkle", *SHA256_MANY],
+    "lthash": ["blake3", "lthash", *SHA256],
     "pool": ["feepool"],
     "sodium": [],
     "tally": ["tally"],
 }
-# The engine's vector code is written by hand. What gcc's vectorizers add to it is slower, and gcc 12 was seen to get the bytes
-# of a digest wrong with it for AVX-512.
-FLAGS = {"ed25519": ["-fno-tree-vectorize", "-fno-tree-slp-vectorize"]}
+# Code for lanes is written by hand. What gcc's vectorizers add to it is slower, and gcc 12 was seen to get the bytes of a digest
+# wrong with it for AVX-512.
+BY_HAND = ["-fno-tree-vectorize", "-fno-tree-slp-vectorize"]
+FLAGS = {"codec": BY_HAND, "ed25519": BY_HAND, "hashing": BY_HAND}
 LINKED_WITH_SODIUM = {"ed25519", "sodium"}
 
 

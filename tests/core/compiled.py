@@ -96,7 +96,7 @@ def environment() -> dict[str, str]:
 def surroundings() -> str:
     """What every object depends on: the engine's sources, the headers beside it, the tests' own, and the compiler."""
     version = subprocess.check_output([*compiler(), "--version"], env=environment())
-    files = [*KERNELS.glob("*.h"), *ENGINE.glob("*.[ch]"), *NATIVE.iterdir()]
+    files = [*KERNELS.glob("*.[ch]"), *ENGINE.glob("*.[ch]"), *NATIVE.iterdir()]
     return digest(version, [(path, path.read_bytes()) for path in sorted(files)])
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
-from tests.core.compiled import EMULATED, ENGINE, NATIVE, PLAIN, Object, load, runnable
+from tests.core.compiled import EMULATED, ENGINE, KERNELS, NATIVE, PLAIN, Object, load, runnable
 from tests.core.ed25519_items import columns, describe
 from tests.core.zip215 import Item
 
@@ -24,7 +24,7 @@ OBJECTS = [
     Object(ENGINE / "backend_avx2.c", (*PLAIN, "-DCOUNTED_AVX2", *COUNTED)),
     Object(ENGINE / "backend_ifma.c", (*PLAIN, "-DCOUNTED_AVX512", *COUNTED)),
     Object(ENGINE / "backend_ifma.c", ("-DCOUNTED_AVX512", *EMULATED, "-Dtc_ed25519_ifma=tc_ed25519_emulated", *COUNTED)),
-    Object(ENGINE / "cpu.c"),
+    Object(KERNELS / "cpu.c"),
     Object(ENGINE / "scalar.c"),
     Object(ENGINE / "verify.c"),
     Object(NATIVE / "engine.c", ("-O2", "-DENGINE_EMULATED")),

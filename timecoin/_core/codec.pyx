@@ -12,8 +12,13 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from timecoin._core.columns cimport as_bytes, as_item, as_u64
+from timecoin._core.cpu cimport cpu_level, tc_cpu_level
 
 from timecoin.errors import DecodeError
+
+
+cdef extern from "sha256_many.h" nogil:
+    void tc_sha256_many_choose(tc_cpu_level most)
 
 
 cdef extern from "codec.h" nogil:
@@ -105,6 +110,8 @@ cdef enum:
     ADDRESS = 16
     COUNT = 4  # a block's number of transactions
     MOST = 0xFFFFFF  # transactions of one batch, so that its totals fit 32 bits
+
+tc_sha256_many_choose(cpu_level())
 
 # Keys are the codes that the kernel returns.
 cdef dict SENTENCES = {

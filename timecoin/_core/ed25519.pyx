@@ -16,17 +16,14 @@ Backends: 'portable' (any 64-bit machine), 'avx2' (AVX2, FMA and BMI2; 4 lanes),
 The best that the machine runs is chosen at import; the environment variable TIMECOIN_CPU forces one of them by name.
 """
 
-import os
-
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.number cimport PyNumber_Index
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
 from timecoin._core.columns cimport as_bytes, as_item, as_u64s
+from timecoin._core.cpu cimport cpu_named
 from timecoin._core.spans cimport as_messages, as_spans, tc_span
-
-from timecoin.errors import UnsupportedBackend
 
 
 cdef extern from "Python.h":
@@ -116,14 +113,7 @@ cdef const tc_backend *backend_of(object name) except NULL:
     return tc_ed25519_backend(BACKENDS.index(name))
 
 
-cdef const tc_backend *chosen() except NULL:
-    name = os.environ.get("TIMECOIN_CPU", "")
-    if name and name not in BACKENDS:
-        raise UnsupportedBackend(f"TIMECOIN_CPU={name!r}: this machine runs {', '.join(BACKENDS)}")
-    return backend_of(name or BACKENDS[-1])
-
-
-cdef const tc_backend *BACKEND = chosen()
+cdef const tc_backend *BACKEND = backend_of(cpu_named() or BACKENDS[-1])
 
 
 def cpu_backend():

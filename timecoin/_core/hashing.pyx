@@ -2,21 +2,34 @@
 
 Every id of the protocol comes from here or from the same C kernel (c/sha256.h, c/merkle.h). The plain Python twin of
 each function stands in tests/core/twins.py.
+
+Many messages are hashed side by side: 'avx512' (16 lanes), 'avx2' (8 lanes), 'sha' (two in turns on the processor's own
+SHA-256 instructions, which single messages take too), 'avx512+sha', or 'portable' (one by one, in C). The best that the
+machine runs is chosen at import; TIMECOIN_CPU in the environment bounds it as it does for signatures: portable leaves
+'portable' alone, avx2 leaves 'avx2' and 'sha'.
 """
 
 from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
 
 from timecoin._core.columns cimport as_bytes, as_column, as_item
+from timecoin._core.cpu cimport cpu_level, tc_cpu_level
 from timecoin._core.spans cimport as_messages, as_spans, tc_span
 
 
-cdef extern from "sha256.h" nogil:
+cdef extern from "sha256_many.h" nogil:
     ctypedef struct tc_sha256_ctx:
         pass
     void tc_sha256_init(tc_sha256_ctx *ctx)
     void tc_sha256_tag_bytes(tc_sha256_ctx *ctx, const void *tag, size_t len)
     void tc_sha256_from(uint8_t *out, const tc_sha256_ctx *start, const void *data, size_t len)
+
+    ctypedef struct tc_sha256_backend:
+        const char *name
+    void tc_sha256_many_choose(tc_cpu_level most)
+    const tc_sha256_backend *tc_sha256_backend_number(size_t i)
+    const tc_sha256_backend *tc_sha256_in_use()
+    void tc_sha256_use(const tc_sha256_backend *backend)
     void tc_sha256_many(uint8_t *out, const tc_sha256_ctx *start, const tc_span *messages, size_t count)
 
 
@@ -43,8 +56,30 @@ cdef enum:
 cdef tc_sha256_ctx PLAIN
 cdef tc_merkle_tags MERKLE
 
+tc_sha256_many_choose(cpu_level())
 tc_sha256_init(&PLAIN)
 tc_merkle_tags_init(&MERKLE)
+
+
+def backends():
+    """The names of the backends that this machine can run and TIMECOIN_CPU allows, 'portable' first and the quickest last."""
+    cdef list found = []
+    while tc_sha256_backend_number(len(found)) is not NULL:
+        found.append(tc_sha256_backend_number(len(found)).name.decode())
+    return tuple(found)
+
+
+def backend():
+    """The name of the backend in use."""
+    return tc_sha256_in_use().name.decode()
+
+
+def use_backend(name):
+    """Hashes by this backend from now on, in all threads; what is returned does not depend on it. For tests and
+    benchmarks. The other modules of the core keep the one that was chosen at their import. ValueError for an unknown name."""
+    if name not in backends():
+        raise ValueError(f"backend {name!r}: this machine runs {', '.join(backends())}")
+    tc_sha256_use(tc_sha256_backend_number(backends().index(name)))
 
 
 cdef bytes hash_one(const tc_sha256_ctx *start, object data):

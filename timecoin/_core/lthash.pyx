@@ -9,6 +9,7 @@ from libc.stdlib cimport free
 from libc.string cimport memset
 
 from timecoin._core.columns cimport as_bytes, as_item
+from timecoin._core.cpu cimport cpu_level, tc_cpu_level
 from timecoin._core.spans cimport as_messages, as_spans, tc_span
 
 
@@ -19,6 +20,10 @@ cdef extern from "Python.h":
 
 cdef extern from "blake3.h" nogil:
     void tc_blake3(uint8_t *out, size_t out_len, const uint8_t *data, size_t len)
+
+
+cdef extern from "sha256.h" nogil:
+    void tc_sha256_choose(tc_cpu_level most)
 
 
 cdef extern from "lthash.h" nogil:
@@ -32,6 +37,9 @@ cdef extern from "lthash.h" nogil:
     void tc_lthash_store(uint8_t *out, const tc_lthash *state)
     void tc_lthash_load(tc_lthash *state, const uint8_t *data)
     void tc_lthash_digest(uint8_t *out, const tc_lthash *state)
+
+
+tc_sha256_choose(cpu_level())
 
 
 def blake3(data, Py_ssize_t length=32):

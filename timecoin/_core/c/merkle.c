@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "sha256_many.h"
+
 #define NODE TC_MERKLE_BYTES
 
 void tc_merkle_tags_init(tc_merkle_tags *tags) {
@@ -10,18 +12,9 @@ void tc_merkle_tags_init(tc_merkle_tags *tags) {
     tc_sha256_tag(&tags->root, "timecoin/merkle-root");
 }
 
-static void hash_leaves(uint8_t *level, const tc_merkle_tags *tags, const uint8_t *leaves, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        tc_sha256_from(level + NODE * i, &tags->leaf, leaves + NODE * i, NODE);
-    }
-}
-
-/* Replaces a level of `count` nodes by the one above it, and gives that one's count. In place: node i of the upper
- * level is written after nodes 2i and 2i+1 were read. */
+/* Replaces a level of `count` nodes by the one above it, in place, and gives that one's count. */
 static size_t climb(uint8_t *level, const tc_merkle_tags *tags, size_t count) {
-    for (size_t i = 0; i < count / 2; i++) {
-        tc_sha256_from(level + NODE * i, &tags->node, level + 2 * NODE * i, 2 * NODE);
-    }
+    tc_sha256_column(level, &tags->node, level, 2 * NODE, count / 2);
     if (count % 2 == 1) {
         memmove(level + NODE * (count / 2), level + NODE * (count - 1), NODE);
     }
@@ -44,7 +37,7 @@ void tc_merkle_root(uint8_t out[NODE], uint8_t *scratch, const tc_merkle_tags *t
         finish(out, tags, 0, empty);
         return;
     }
-    hash_leaves(scratch, tags, leaves, count);
+    tc_sha256_column(scratch, &tags->leaf, leaves, NODE, count);
     for (size_t level = count; level > 1;) {
         level = climb(scratch, tags, level);
     }
@@ -54,7 +47,7 @@ void tc_merkle_root(uint8_t out[NODE], uint8_t *scratch, const tc_merkle_tags *t
 size_t tc_merkle_branch(uint8_t out[NODE * TC_MERKLE_MAX_BRANCH], uint8_t *scratch, const tc_merkle_tags *tags,
                         const uint8_t *leaves, size_t count, size_t index) {
     size_t siblings = 0;
-    hash_leaves(scratch, tags, leaves, count);
+    tc_sha256_column(scratch, &tags->leaf, leaves, NODE, count);
     for (size_t level = count; level > 1; index /= 2) {
         size_t sibling = index ^ 1;
         if (sibling < level) {

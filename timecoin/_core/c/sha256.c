@@ -1,6 +1,9 @@
 #include "sha256.h"
 
+#include <stdatomic.h>
 #include <string.h>
+
+#include "sha256_kernels.h"
 
 /* Fractional parts of the square roots of the first 8 primes. */
 static const uint32_t INITIAL[8] = {
@@ -8,7 +11,7 @@ static const uint32_t INITIAL[8] = {
 };
 
 /* Fractional parts of the cube roots of the first 64 primes. */
-static const uint32_t ROUND[64] = {
+_Alignas(64) const uint32_t tc_sha256_rounds[64] = {
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
     0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
     0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
@@ -51,7 +54,7 @@ static inline uint32_t small_sigma1(uint32_t x) {
         (h) = t + (rotr(a, 2) ^ rotr(a, 13) ^ rotr(a, 22)) + (((a) & (b)) | ((c) & ((a) | (b))));  \
     } while (0)
 
-static void compress(uint32_t state[8], const uint8_t *data, size_t blocks) {
+void tc_sha256_compress_portable(uint32_t state[8], const uint8_t *data, size_t blocks) {
     uint32_t w[16];
     for (; blocks > 0; blocks--, data += TC_SHA256_BLOCK) {
         uint32_t a = state[0], b = state[1], c = state[2], d = state[3];
@@ -66,7 +69,7 @@ static void compress(uint32_t state[8], const uint8_t *data, size_t blocks) {
                 }
             }
             for (int j = 0; j < 16; j += 8) {
-                const uint32_t *k = ROUND + i + j;
+                const uint32_t *k = tc_sha256_rounds + i + j;
                 const uint32_t *m = w + j;
                 STEP(a, b, c, d, e, f, g, h, k[0], m[0]);
                 STEP(h, a, b, c, d, e, f, g, k[1], m[1]);
@@ -86,6 +89,31 @@ static void compress(uint32_t state[8], const uint8_t *data, size_t blocks) {
         state[5] += f;
         state[6] += g;
         state[7] += h;
+    }
+}
+
+/* Written at import; and by tests, which may have threads. */
+static _Atomic(tc_sha256_compress) chosen = tc_sha256_compress_portable;
+
+void tc_sha256_use_compress(tc_sha256_compress function) {
+    atomic_store_explicit(&chosen, function, memory_order_relaxed);
+}
+
+void tc_sha256_choose(tc_cpu_level most) {
+    tc_sha256_compress best = tc_sha256_compress_portable;
+#ifdef __x86_64__
+    if (most >= TC_CPU_AVX2 && tc_cpu_has_sha()) {
+        best = tc_sha256_compress_sha;
+    }
+#else
+    (void)most;
+#endif
+    tc_sha256_use_compress(best);
+}
+
+static inline void compress(uint32_t state[8], const uint8_t *data, size_t blocks) {
+    if (blocks > 0) {
+        atomic_load_explicit(&chosen, memory_order_relaxed)(state, data, blocks);
     }
 }
 
@@ -158,10 +186,4 @@ void tc_sha256_from(uint8_t out[TC_SHA256_BYTES], const tc_sha256_ctx *start, co
     tc_sha256_ctx ctx = *start;
     tc_sha256_update(&ctx, data, len);
     tc_sha256_final(out, &ctx);
-}
-
-void tc_sha256_many(uint8_t *out, const tc_sha256_ctx *start, const tc_span *messages, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        tc_sha256_from(out + TC_SHA256_BYTES * i, start, messages[i].data, messages[i].size);
-    }
 }

@@ -4,12 +4,16 @@
  *
  * The two tag hashes fill exactly one 64-byte block. A context made by tc_sha256_tag has that block behind it and may
  * be copied (plain struct assignment) or hashed from any number of times, so a tag costs nothing per message.
- * No function here fails or allocates. `data` may be NULL when `len` is 0. */
+ * No function here fails or allocates. `data` may be NULL when `len` is 0.
+ *
+ * Everything works from the start, in portable C; what the processor does sooner is used after tc_sha256_choose, and many
+ * messages go side by side after tc_sha256_many_choose (sha256_many.h). */
 #pragma once
 
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cpu.h"
 #include "span.h"
 
 #define TC_SHA256_BYTES 32
@@ -20,6 +24,10 @@ typedef struct {
     uint64_t total;                   /* bytes taken so far */
     uint8_t block[TC_SHA256_BLOCK];   /* the last, unfinished block: total % 64 bytes of it are in use */
 } tc_sha256_ctx;
+
+/* Chooses how single messages are hashed: by the best that this machine has, `most` allowing. Every extension that this
+ * file is linked with calls it once, when it is imported. */
+void tc_sha256_choose(tc_cpu_level most);
 
 /* Streaming. After tc_sha256_final the context is spent; tc_sha256_init starts it again. */
 void tc_sha256_init(tc_sha256_ctx *ctx);
@@ -35,6 +43,3 @@ void tc_sha256_tag_bytes(tc_sha256_ctx *ctx, const void *tag, size_t len);
 
 /* out = the hash of what `start` has taken, followed by data. `start` is left as it was. */
 void tc_sha256_from(uint8_t out[TC_SHA256_BYTES], const tc_sha256_ctx *start, const void *data, size_t len);
-
-/* out[32*i ..] = tc_sha256_from(start, messages[i]) for i < count. out has room for 32*count bytes. */
-void tc_sha256_many(uint8_t *out, const tc_sha256_ctx *start, const tc_span *messages, size_t count);

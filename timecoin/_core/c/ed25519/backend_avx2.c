@@ -2,7 +2,7 @@
 #include <sodium.h>
 
 #include "backend.h"
-#include "cpu.h"
+#include "../cpu.h"
 
 #include "target_avx2.h"
 
@@ -45,7 +45,7 @@ static void expand_rounding(void *expanded, uint8_t *decoded, const uint8_t *enc
 const tc_backend tc_ed25519_avx2 = {
     .name = "avx2",
     .lanes = LANES,
-    .runs_here = tc_cpu_has_avx2,
+    .runs_here = tc_cpu_has_avx2_fma,
     .prepare = prepare_curve,
     .expanded_bytes = sizeof(expanded_key),
     .expand = expand_rounding,

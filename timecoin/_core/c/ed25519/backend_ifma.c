@@ -2,7 +2,7 @@
 #include <sodium.h>
 
 #include "backend.h"
-#include "cpu.h"
+#include "../cpu.h"
 
 #include "target_avx512.h"
 

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "../shortcopy.h"
 #include "../span.h"
 #include "sha512_table.h"
 
@@ -94,8 +95,7 @@ static inline void sha512_store_be64(uint8_t *p, uint64_t x) {
     memcpy(p, &x, sizeof x);
 }
 
-/* memset and memcpy for what is done once per message: of sizes that are large or not constant gcc makes string
- * instructions, which start slowly. */
+/* In parts: of a memset as large as this gcc makes string instructions, which start slowly. */
 static inline void sha512_clear(uint8_t scratch[2 * SHA512_BLOCK]) {
     memset(scratch, 0, 64);
     memset(scratch + 64, 0, 64);
@@ -103,33 +103,12 @@ static inline void sha512_clear(uint8_t scratch[2 * SHA512_BLOCK]) {
     memset(scratch + 192, 0, 64);
 }
 
-static inline void sha512_copy(uint8_t *to, const uint8_t *from, size_t size) {
-    if (size >= 16) {
-        size_t i = 0;
-        do {
-            memcpy(to + i, from + i, 16);
-            i += 16;
-        } while (i + 16 <= size);
-        memcpy(to + size - 16, from + size - 16, 16);
-    } else if (size >= 8) {
-        memcpy(to, from, 8);
-        memcpy(to + size - 8, from + size - 8, 8);
-    } else if (size >= 4) {
-        memcpy(to, from, 4);
-        memcpy(to + size - 4, from + size - 4, 4);
-    } else if (size > 0) {
-        to[0] = from[0];
-        to[size / 2] = from[size / 2];
-        to[size - 1] = from[size - 1];
-    }
-}
-
 /* Puts the last bytes of a message, fewer than a block, behind the `used` ones in the scratch (none, or R || A), and the
  * padding behind them. All else in the scratch is 0. The result is the number of blocks, 1 or 2. */
 static inline size_t sha512_end(uint8_t *scratch, size_t used, const uint8_t *from, size_t size, size_t message_size) {
     size_t blocks = used + size + 1 + 16 > SHA512_BLOCK ? 2 : 1;
     uint64_t total = (uint64_t)message_size + SHA512_PREFIX;
-    sha512_copy(scratch + used, from, size);
+    tc_copy_short(scratch + used, from, size);
     scratch[used + size] = 0x80;
     sha512_store_be64(scratch + SHA512_BLOCK * blocks - 16, total >> 61);
     sha512_store_be64(scratch + SHA512_BLOCK * blocks - 8, total << 3);
