@@ -19,15 +19,11 @@ The best that the machine runs is chosen at import; the environment variable TIM
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.number cimport PyNumber_Index
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport free
 
-from timecoin._core.columns cimport as_bytes, as_item, as_u64s
+from timecoin._core.columns cimport as_bytes, as_item
 from timecoin._core.cpu cimport cpu_named
-from timecoin._core.spans cimport as_messages, as_spans, tc_span
-
-
-cdef extern from "Python.h":
-    bint PyObject_CheckBuffer(object data)
+from timecoin._core.spans cimport PyObject_CheckBuffer, batch_as_spans, integers_of, rows_of, tc_span
 
 
 cdef extern from "<sodium.h>" nogil:
@@ -128,24 +124,6 @@ cdef void *aligned(size_t size) except NULL:
     return memory
 
 
-cdef bytes rows_of(object array, Py_ssize_t width, str name):
-    """The bytes of a C-contiguous array of bytes: a flat column, or rows of `width` (any width when it is negative)."""
-    view = memoryview(array)
-    flat = view.ndim == 1 and width > 0 and len(view) % width == 0
-    rows = view.ndim == 2 and (width < 0 or view.shape[1] == width)
-    if view.itemsize != 1 or not view.c_contiguous or not (flat or rows):
-        expected = (
-            f"({width}*n,) or (n, {width})"
-            if width > 0
-            else "(n, m), a sequence of bytes-likes, or one buffer with offsets"
-        )
-        raise ValueError(
-            f"{name}: shape {view.shape} of {view.itemsize}-byte items"
-            f"{'' if view.c_contiguous else ', not contiguous'}, expected bytes of shape {expected}"
-        )
-    return as_bytes(array)
-
-
 cdef bytes column_of(object items, Py_ssize_t width, str name):
     """A column of n items of `width` bytes from one buffer or from a sequence of n bytes-likes."""
     cdef list parts = []
@@ -160,96 +138,18 @@ cdef bytes column_of(object items, Py_ssize_t width, str name):
     return b"".join(parts)
 
 
-cdef object integers_of(object values, str name):
-    """A sequence of integers, from an array of them quicker than one by one."""
-    if not PyObject_CheckBuffer(values):
-        return values
-    view = memoryview(values)
-    try:
-        return view.tolist()
-    except NotImplementedError:
-        raise TypeError(f"{name}: items of format {view.format!r}, expected integers in the machine's byte order") from None
-
-
 cdef class Messages:
-    """The messages of a batch where C finds them; keeps what they lie in alive. At most as many as there are signatures."""
+    """The messages of a batch where C finds them; keeps what they lie in alive."""
 
     cdef object held
     cdef tc_span *spans
     cdef Py_ssize_t count
 
     def __cinit__(self, messages, offsets, Py_ssize_t signatures):
-        if offsets is not None:
-            self.cut(messages, offsets, signatures)
-        elif PyObject_CheckBuffer(messages):
-            self.split(messages, signatures)
-        else:
-            self.held = as_messages(messages)
-            self.count = len(self.held)
-            self.spans = as_spans(self.held)
+        self.held = batch_as_spans(messages, offsets, "messages", signatures, "signatures", &self.spans, &self.count)
 
     def __dealloc__(self):
         free(self.spans)
-
-    cdef int allocate(self, Py_ssize_t count, Py_ssize_t signatures) except -1:
-        if count > signatures:
-            raise ValueError(f"{count} messages, {signatures} signatures: expected as many of each")
-        self.spans = <tc_span *>malloc((count + 1) * sizeof(tc_span))
-        if self.spans is NULL:
-            raise MemoryError
-        self.count = count
-        return 0
-
-    cdef int split(self, object array, Py_ssize_t signatures) except -1:
-        """Rows of an array, whose shape is asked for once: what asks may run other code, and that may change it."""
-        cdef const uint8_t *data
-        cdef Py_ssize_t i, width
-        cdef bytes rows
-        view = memoryview(array)
-        rows = rows_of(view, -1, "messages")
-        self.allocate(view.shape[0], signatures)
-        width = view.shape[1]
-        if len(rows) != self.count * width:
-            raise ValueError(f"messages: {len(rows)} bytes, expected {self.count} rows of {width}")
-        data = rows
-        self.held = rows
-        for i in range(self.count):
-            self.spans[i].data = data + i * width
-            self.spans[i].size = width
-        return 0
-
-    cdef int cut(self, object buffer, object offsets, Py_ssize_t signatures) except -1:
-        """Pieces of one buffer: message i lies from offsets[i] to offsets[i + 1]."""
-        cdef bytes whole
-        cdef const uint8_t *data
-        cdef Py_ssize_t i, count = len(offsets)
-        cdef uint64_t size
-        cdef uint64_t *ends
-        view = memoryview(buffer)
-        if view.ndim != 1 or view.itemsize != 1:
-            raise ValueError(
-                f"messages: shape {view.shape} of {view.itemsize}-byte items, expected one buffer of bytes with offsets"
-            )
-        whole = as_bytes(buffer)
-        data = whole
-        size = len(whole)
-        if count == 0:
-            raise ValueError("offsets: 0 values, expected one more than there are messages")
-        self.held = whole
-        self.allocate(count - 1, signatures)
-        ends = as_u64s(integers_of(offsets, "offsets"), count, "offsets")
-        try:
-            for i in range(self.count):
-                if not ends[i] <= ends[i + 1] <= size:
-                    raise ValueError(
-                        f"offsets[{i}] to offsets[{i + 1}]: {ends[i]} to {ends[i + 1]},"
-                        f" expected a part of the buffer's {size} bytes"
-                    )
-                self.spans[i].data = data + ends[i]
-                self.spans[i].size = ends[i + 1] - ends[i]
-        finally:
-            free(ends)
-        return 0
 
 
 cdef unsigned threads_of(object threads) except 0:
