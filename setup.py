@@ -27,7 +27,7 @@ KERNELS = {
     "coins": ["coins"],
     "ed25519": ["cpu", *(f"ed25519/{part}" for part in ("backend_avx2", "backend_ifma", "backend_portable", "scalar", "verify"))],
     "hashing": ["merkle", *SHA256_MANY],
-    "lthash": ["blake3", "lthash", *SHA256],
+    "lthash": ["blake3", "lthash", *(f"lthash/sum_{part}" for part in ("avx2", "avx512", "portable")), *SHA256],
     "pool": ["feepool"],
     "sodium": [],
     "tally": ["tally"],
@@ -35,7 +35,7 @@ KERNELS = {
 # Code for lanes is written by hand. What gcc's vectorizers add to it is slower, and gcc 12 was seen to get the bytes of a digest
 # wrong with it for AVX-512.
 BY_HAND = ["-fno-tree-vectorize", "-fno-tree-slp-vectorize"]
-FLAGS = {"codec": BY_HAND, "ed25519": BY_HAND, "hashing": BY_HAND}
+FLAGS = {"codec": BY_HAND, "ed25519": BY_HAND, "hashing": BY_HAND, "lthash": BY_HAND}
 LINKED_WITH_SODIUM = {"ed25519", "sodium"}
 
 

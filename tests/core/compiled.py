@@ -94,9 +94,9 @@ def environment() -> dict[str, str]:
 
 @cache
 def surroundings() -> str:
-    """What every object depends on: the engine's sources, the headers beside it, the tests' own, and the compiler."""
+    """What every object depends on: all that is C in the core, the tests' own, and the compiler."""
     version = subprocess.check_output([*compiler(), "--version"], env=environment())
-    files = [*KERNELS.glob("*.[ch]"), *ENGINE.glob("*.[ch]"), *NATIVE.iterdir()]
+    files = [*KERNELS.rglob("*.[ch]"), *NATIVE.iterdir()]
     return digest(version, [(path, path.read_bytes()) for path in sorted(files)])
 
 

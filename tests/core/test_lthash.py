@@ -109,6 +109,32 @@ def test_combine_is_the_union(one: list[bytes], other: list[bytes]) -> None:
     assert right.state() == hashed(other).state()
 
 
+@given(items, items)
+@settings(deadline=None)
+def test_subtract_is_the_opposite_of_combine(one: list[bytes], other: list[bytes]) -> None:
+    left, right = hashed(one), hashed(other)
+    left.subtract(right)
+    removed = hashed(one)
+    removed.remove(other)
+    assert left == removed
+    assert right == hashed(other)
+    left.combine(right)
+    assert left == hashed(one)
+    left.subtract(left)
+    assert left.state() == NOTHING
+
+
+def test_equal_states_are_equal() -> None:
+    assert hashed([b"a", b"b"]) == hashed([b"b"], [b"a"])
+    assert hashed([b"a"]) != hashed([b"b"])
+    assert hashed([b"a"]) != hashed([b"a"]).state()
+    assert LtHash() == LtHash(NOTHING)
+    for place in (0, 1000, 2047):
+        assert LtHash() != LtHash(NOTHING[:place] + b"\1" + NOTHING[place + 1 :])
+    with pytest.raises(TypeError):
+        hash(LtHash())
+
+
 def test_an_item_counts_as_often_as_it_comes() -> None:
     assert hashed([b"a"]).state() != hashed([b"a", b"a"]).state()
     assert hashed([b"a", b"b"]).state() != hashed([b"ab"]).state()
@@ -146,8 +172,9 @@ def test_a_batch_with_a_bad_item_changes_nothing() -> None:
     for change in (state.add, state.remove):
         with pytest.raises(TypeError):
             change([b"b", "text"])  # type: ignore[list-item]
-    with pytest.raises(TypeError):
-        state.combine(None)  # type: ignore[arg-type]
+    for change in (state.combine, state.subtract):
+        with pytest.raises(TypeError):
+            change(None)  # type: ignore[arg-type]
     assert state.state() == hashed([b"a"]).state()
 
 

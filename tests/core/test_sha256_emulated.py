@@ -12,6 +12,7 @@ import pytest
 
 from tests.core import twins
 from tests.core.compiled import EMULATED, KERNELS, NATIVE, Object, load
+from tests.core.native_engine import Span
 from timecoin._core import hashing
 
 NAMES = ["emulated", *(name for name in hashing.backends() if not name.startswith("avx512"))]
@@ -20,10 +21,6 @@ OBJECTS = [
     Object(KERNELS / "sha256_avx512.c", EMULATED),
     Object(NATIVE / "hashes.c"),
 ]
-
-
-class Span(ctypes.Structure):
-    _fields_ = (("data", ctypes.c_void_p), ("size", ctypes.c_size_t))
 
 
 Buffer = ctypes.Array[ctypes.c_char]

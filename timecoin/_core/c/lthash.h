@@ -9,18 +9,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "params.h"
+#include "lthash/backend.h"
 #include "sha256.h"
-#include "span.h"
 
-#define TC_LTHASH_BYTES (2 * TC_LTHASH_LANES)
+/* Finds out which backends this machine can run. Once, before the next, by one thread. */
+void tc_lthash_prepare(void);
 
-typedef struct {
-    uint16_t lanes[TC_LTHASH_LANES];
-} tc_lthash;
-
-/* out = the hash of the multiset of `count` items. */
-void tc_lthash_sum(tc_lthash *out, const tc_span *items, size_t count);
+/* The i-th backend that this machine can run, the quickest last; NULL beyond the last one. */
+const tc_lthash_backend *tc_lthash_backend_at(size_t i);
 
 /* state = state + other, state = state - other. Both may be one object. */
 void tc_lthash_add(tc_lthash *state, const tc_lthash *other);

@@ -1,0 +1,69 @@
+/* Vectors of 32-bit words, four lanes in the vector types of gcc and clang, which every machine has instructions for or can
+ * do without: the interface that sum.h is written over. vec32_avx2.h and vec32_avx512.h give the same with 8 and 16 lanes; a
+ * file includes one of the three.
+ *
+ *     v32_ror                 by a constant number of bits: 16, 12, 8 or 7
+ *     v32_add16               each half of a word by itself, modulo 2^16
+ *     v32_select(mask, x, y)  x in the lanes whose mask is all ones, y in those where it is 0
+ *     v32_load, v32_store     V32_LANES words, aligned to 64 bytes
+ *     v32_load_le             V32_LANES little-endian words, at any address
+ *     v32_turn                rows into columns: word i of vector k changes places with word k of vector i */
+#pragma once
+
+#include <stdint.h>
+#include <string.h>
+
+#define V32_LANES 4
+
+typedef uint32_t v32 __attribute__((vector_size(16)));
+typedef uint16_t v32_halves __attribute__((vector_size(16)));
+
+static inline v32 v32_set1(uint32_t x) {
+    return (v32){x, x, x, x};
+}
+
+static inline v32 v32_load(const uint32_t *row) {
+    v32 x;
+    memcpy(&x, row, sizeof x);
+    return x;
+}
+
+static inline void v32_store(uint32_t *row, v32 x) {
+    memcpy(row, &x, sizeof x);
+}
+
+static inline v32 v32_load_le(const uint8_t *p) {
+    v32 x;
+    for (int i = 0; i < V32_LANES; i++, p += 4) {
+        x[i] = (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+    }
+    return x;
+}
+
+static inline v32 v32_add(v32 x, v32 y) {
+    return x + y;
+}
+
+static inline v32 v32_xor(v32 x, v32 y) {
+    return x ^ y;
+}
+
+static inline v32 v32_ror(v32 x, int n) {
+    return x >> n | x << (32 - n);
+}
+
+static inline v32 v32_add16(v32 x, v32 y) {
+    return (v32)((v32_halves)x + (v32_halves)y);
+}
+
+static inline v32 v32_select(v32 mask, v32 x, v32 y) {
+    return (x & mask) | (y & ~mask);
+}
+
+static inline void v32_turn(v32 x[V32_LANES]) {
+    v32 rows[V32_LANES];
+    memcpy(rows, x, sizeof rows);
+    for (int i = 0; i < V32_LANES; i++) {
+        x[i] = (v32){rows[0][i], rows[1][i], rows[2][i], rows[3][i]};
+    }
+}
