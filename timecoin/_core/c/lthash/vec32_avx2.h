@@ -26,8 +26,14 @@ static inline v32 v32_load_le(const uint8_t *p) {
     return _mm256_loadu_si256((const __m256i *)p);
 }
 
+/* The empty instruction keeps gcc from adding a word of the message to what the blocks of all groups start with, beforehand,
+ * for which it runs out of registers: 525 ns an item of 100 bytes instead of 484 on Zen 3. */
 static inline v32 v32_add(v32 x, v32 y) {
-    return _mm256_add_epi32(x, y);
+    v32 sum = _mm256_add_epi32(x, y);
+#ifndef __clang__
+    __asm__("" : "+x"(sum));
+#endif
+    return sum;
 }
 
 static inline v32 v32_xor(v32 x, v32 y) {
