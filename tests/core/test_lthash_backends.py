@@ -14,6 +14,7 @@ from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.core.interrupted import interrupted
 from tests.core.lthash_batches import EDGES, batches, state_of
 from timecoin._core import ed25519, lthash
 from timecoin._core.lthash import LtHash
@@ -111,6 +112,35 @@ def test_other_shapes_change_nothing(items: Any, offsets: Any, message: str) -> 
         with pytest.raises(ValueError, match=message):
             change(items, offsets=offsets)
     assert state == LtHash()
+
+
+def test_counts_beyond_all_memory_are_refused_before_it_is_taken() -> None:
+    state = LtHash()
+    for change in (state.add, state.remove):
+        with pytest.raises(MemoryError):
+            change(numpy.empty((2**60, 0), numpy.uint8))
+        with pytest.raises(MemoryError):
+            change(b"", offsets=range(2**61))
+    assert state == LtHash()
+
+
+@pytest.mark.parametrize("moment", range(1, 13))
+def test_an_array_that_changes_its_shape_while_it_is_read(moment: int) -> None:
+    rows = numpy.arange(1024, dtype=numpy.uint32).astype(numpy.uint8).reshape(4, 256)
+    state = LtHash()
+
+    def split() -> None:
+        rows.shape = (1024, 1)
+
+    with interrupted(split, moment):
+        state.add(rows)
+    data = rows.tobytes()
+    assert state.state() in [state_of([data[i : i + size] for i in range(0, 1024, size)]) for size in (1, 256)]
+
+
+def test_offsets_of_another_byte_order_are_refused() -> None:
+    with pytest.raises(TypeError, match="byte order"):
+        LtHash().add(b"", offsets=numpy.zeros(1, numpy.dtype("i8").newbyteorder()))
 
 
 def test_the_backends_are_those_of_the_signatures() -> None:
