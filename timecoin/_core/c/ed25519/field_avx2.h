@@ -16,6 +16,10 @@
  * A product takes at most one loose factor: 3 U^2 < 2^101.6. */
 #pragma once
 
+#ifdef __FAST_MATH__
+#error "this arithmetic is exact as IEEE 754 rounds it, which -ffast-math gives up"
+#endif
+
 #include "freeze.h"
 
 #include <immintrin.h>
