@@ -50,7 +50,12 @@ V32_TARGET static void compress_lanes(uint32_t *state, const uint8_t *const *blo
     v32 c = v32_load(state + 2 * V32_LANES), d = v32_load(state + 3 * V32_LANES);
     v32 e = v32_load(state + 4 * V32_LANES), f = v32_load(state + 5 * V32_LANES);
     v32 g = v32_load(state + 6 * V32_LANES), h = v32_load(state + 7 * V32_LANES);
-    v32_load_blocks(w, blocks);
+    for (int i = 0; i < 16; i += V32_LANES) {
+        for (int lane = 0; lane < V32_LANES; lane++) {
+            w[i + lane] = v32_load_be(blocks[lane] + 4 * i);
+        }
+        v32_turn(w + i);
+    }
     for (int i = 0; i < 48; i += 16) {
         EIGHT_ROUNDS(i, 0, SCHEDULE);
         EIGHT_ROUNDS(i, 8, SCHEDULE);

@@ -1,4 +1,4 @@
-/* Vectors of 32-bit words, 16 lanes (AVX-512 F and BW); the interface is described in vec32_avx2.h. When
+/* Vectors of 32-bit words, 16 lanes (AVX-512 F and BW); the interface is described in vec32_portable.h. When
  * TC_EMULATE_AVX512 is defined, the same 16 lanes in plain C, for tests on a machine without AVX-512. */
 #pragma once
 
@@ -42,8 +42,32 @@ V32_CALL void v32_store(uint32_t *row, v32 x) {
     memcpy(row, x.lane, sizeof x.lane);
 }
 
+V32_CALL v32 v32_load_le(const uint8_t *p) {
+    v32 r;
+    V32_EACH(r, (uint32_t)p[4 * i] | (uint32_t)p[4 * i + 1] << 8 | (uint32_t)p[4 * i + 2] << 16 |
+                    (uint32_t)p[4 * i + 3] << 24);
+    return r;
+}
+
+V32_CALL v32 v32_load_be(const uint8_t *p) {
+    v32 r;
+    V32_EACH(r, (uint32_t)p[4 * i] << 24 | (uint32_t)p[4 * i + 1] << 16 | (uint32_t)p[4 * i + 2] << 8 |
+                    (uint32_t)p[4 * i + 3]);
+    return r;
+}
+
 V32_CALL v32 v32_add(v32 x, v32 y) {
     V32_EACH(x, x.lane[i] + y.lane[i]);
+    return x;
+}
+
+V32_CALL v32 v32_add16(v32 x, v32 y) {
+    V32_EACH(x, ((x.lane[i] + y.lane[i]) & 0xffff) | ((x.lane[i] >> 16) + (y.lane[i] >> 16)) << 16);
+    return x;
+}
+
+V32_CALL v32 v32_xor(v32 x, v32 y) {
+    V32_EACH(x, x.lane[i] ^ y.lane[i]);
     return x;
 }
 
@@ -72,11 +96,12 @@ V32_CALL v32 v32_maj(v32 x, v32 y, v32 z) {
     return x;
 }
 
-V32_CALL void v32_load_blocks(v32 w[16], const uint8_t *const *blocks) {
-    for (int lane = 0; lane < V32_LANES; lane++) {
-        for (int i = 0; i < 16; i++) {
-            const uint8_t *p = blocks[lane] + 4 * i;
-            w[i].lane[lane] = (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | (uint32_t)p[3];
+V32_CALL void v32_turn(v32 x[V32_LANES]) {
+    for (int k = 0; k < V32_LANES; k++) {
+        for (int i = 0; i < k; i++) {
+            uint32_t word = x[k].lane[i];
+            x[k].lane[i] = x[i].lane[k];
+            x[i].lane[k] = word;
         }
     }
 }
@@ -105,8 +130,26 @@ V32_TARGET static inline void v32_store(uint32_t *row, v32 x) {
     _mm512_store_si512(row, x);
 }
 
+V32_TARGET static inline v32 v32_load_le(const uint8_t *p) {
+    return _mm512_loadu_si512(p);
+}
+
+V32_TARGET static inline v32 v32_load_be(const uint8_t *p) {
+    const __m512i swap = _mm512_set_epi64(0x0c0d0e0f08090a0b, 0x0405060700010203, 0x0c0d0e0f08090a0b, 0x0405060700010203,
+                                          0x0c0d0e0f08090a0b, 0x0405060700010203, 0x0c0d0e0f08090a0b, 0x0405060700010203);
+    return _mm512_shuffle_epi8(_mm512_loadu_si512(p), swap);
+}
+
 V32_TARGET static inline v32 v32_add(v32 x, v32 y) {
     return _mm512_add_epi32(x, y);
+}
+
+V32_TARGET static inline v32 v32_add16(v32 x, v32 y) {
+    return _mm512_add_epi16(x, y);
+}
+
+V32_TARGET static inline v32 v32_xor(v32 x, v32 y) {
+    return _mm512_xor_si512(x, y);
 }
 
 /* The last argument is the truth table of the three. */
@@ -126,33 +169,29 @@ V32_TARGET static inline v32 v32_maj(v32 x, v32 y, v32 z) {
 #define v32_ror(x, n) _mm512_ror_epi32((x), (n))
 #define v32_shr(x, n) _mm512_srli_epi32((x), (n))
 
-/* A lane's block is a row; rows are turned into columns: words of two lanes side by side, then pairs of lanes beside pairs,
- * then the quarters of a register, which hold four lanes each, put in order in two steps. */
-V32_TARGET static inline void v32_load_blocks(v32 w[16], const uint8_t *const *blocks) {
-    const __m512i swap = _mm512_set_epi64(0x0c0d0e0f08090a0b, 0x0405060700010203, 0x0c0d0e0f08090a0b, 0x0405060700010203,
-                                          0x0c0d0e0f08090a0b, 0x0405060700010203, 0x0c0d0e0f08090a0b, 0x0405060700010203);
-    __m512i four[16]; /* four[4 i + j]: words j, j + 4, j + 8 and j + 12 of lanes 4 i to 4 i + 3, a quarter each */
-    for (int lane = 0; lane < 16; lane += 4) {
-        __m512i row[4];
-        for (int k = 0; k < 4; k++) {
-            row[k] = _mm512_shuffle_epi8(_mm512_loadu_si512(blocks[lane + k]), swap);
-        }
-        __m512i low01 = _mm512_unpacklo_epi32(row[0], row[1]), high01 = _mm512_unpackhi_epi32(row[0], row[1]);
-        __m512i low23 = _mm512_unpacklo_epi32(row[2], row[3]), high23 = _mm512_unpackhi_epi32(row[2], row[3]);
-        four[lane] = _mm512_unpacklo_epi64(low01, low23);
-        four[lane + 1] = _mm512_unpackhi_epi64(low01, low23);
-        four[lane + 2] = _mm512_unpacklo_epi64(high01, high23);
-        four[lane + 3] = _mm512_unpackhi_epi64(high01, high23);
+/* Words of two rows side by side, then pairs beside pairs, each quarter of a vector by itself; then the quarters as words
+ * were: rows 4k to 4k + 3 have made four[4k + i], whose quarter q is column 4q + i of them. */
+V32_TARGET static inline void v32_turn(v32 x[V32_LANES]) {
+    __m512i two[16], four[16];
+    for (int i = 0; i < 16; i += 2) {
+        two[i] = _mm512_unpacklo_epi32(x[i], x[i + 1]);
+        two[i + 1] = _mm512_unpackhi_epi32(x[i], x[i + 1]);
     }
-    for (int j = 0; j < 4; j++) {
-        __m512i even01 = _mm512_shuffle_i32x4(four[j], four[j + 4], 0x88);       /* words j and j + 8 of lanes 0 to 7 */
-        __m512i odd01 = _mm512_shuffle_i32x4(four[j], four[j + 4], 0xdd);        /* words j + 4 and j + 12 */
-        __m512i even23 = _mm512_shuffle_i32x4(four[j + 8], four[j + 12], 0x88);  /* the same of lanes 8 to 15 */
-        __m512i odd23 = _mm512_shuffle_i32x4(four[j + 8], four[j + 12], 0xdd);
-        w[j] = _mm512_shuffle_i32x4(even01, even23, 0x88);
-        w[j + 8] = _mm512_shuffle_i32x4(even01, even23, 0xdd);
-        w[j + 4] = _mm512_shuffle_i32x4(odd01, odd23, 0x88);
-        w[j + 12] = _mm512_shuffle_i32x4(odd01, odd23, 0xdd);
+    for (int i = 0; i < 16; i += 4) {
+        four[i] = _mm512_unpacklo_epi64(two[i], two[i + 2]);
+        four[i + 1] = _mm512_unpackhi_epi64(two[i], two[i + 2]);
+        four[i + 2] = _mm512_unpacklo_epi64(two[i + 1], two[i + 3]);
+        four[i + 3] = _mm512_unpackhi_epi64(two[i + 1], two[i + 3]);
+    }
+    for (int i = 0; i < 4; i++) {
+        __m512i even_low = _mm512_shuffle_i32x4(four[i], four[i + 4], 0x88);
+        __m512i odd_low = _mm512_shuffle_i32x4(four[i], four[i + 4], 0xdd);
+        __m512i even_high = _mm512_shuffle_i32x4(four[i + 8], four[i + 12], 0x88);
+        __m512i odd_high = _mm512_shuffle_i32x4(four[i + 8], four[i + 12], 0xdd);
+        x[i] = _mm512_shuffle_i32x4(even_low, even_high, 0x88);
+        x[i + 4] = _mm512_shuffle_i32x4(odd_low, odd_high, 0x88);
+        x[i + 8] = _mm512_shuffle_i32x4(even_low, even_high, 0xdd);
+        x[i + 12] = _mm512_shuffle_i32x4(odd_low, odd_high, 0xdd);
     }
 }
 

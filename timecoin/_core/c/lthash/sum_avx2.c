@@ -1,13 +1,10 @@
 /* Eight lanes: AVX2. */
-#include "../blake3.h"
+#include "../cpu.h"
 #include "backend.h"
 
-#include "../cpu.h"
-#include "../ed25519/target_avx2.h"
+#ifdef __x86_64__
 
-#ifdef TC_TARGET_X86
-
-#include "vec32_avx2.h"
+#include "../vec32_avx2.h"
 
 #include "sum.h"
 
@@ -17,7 +14,5 @@ const tc_lthash_backend tc_lthash_avx2 = {
     .runs_here = tc_cpu_has_avx2_fma,
     .sum = sum_elements,
 };
-
-#include "../ed25519/target_end.h"
 
 #endif

@@ -1,14 +1,11 @@
 /* Sixteen lanes: AVX-512 F and BW. Of the machines that have those, the ones with IFMA are asked for, so that a name of
  * TIMECOIN_CPU means the same machines for everything that obeys it. */
-#include "../blake3.h"
+#include "../cpu.h"
 #include "backend.h"
 
-#include "../cpu.h"
-#include "../ed25519/target_avx512.h"
+#if defined(__x86_64__) || defined(TC_EMULATE_AVX512)
 
-#ifdef TC_TARGET_X86
-
-#include "vec32_avx512.h"
+#include "../vec32_avx512.h"
 
 #include "sum.h"
 
@@ -18,7 +15,5 @@ const tc_lthash_backend tc_lthash_avx512 = {
     .runs_here = tc_cpu_has_ifma,
     .sum = sum_elements,
 };
-
-#include "../ed25519/target_end.h"
 
 #endif

@@ -1,6 +1,6 @@
 /* Four lanes, any machine. */
 #include "backend.h"
-#include "vec32_portable.h"
+#include "../vec32_portable.h"
 
 #include "sum.h"
 

@@ -1,12 +1,16 @@
 /* Vectors of 32-bit words, four lanes in the vector types of gcc and clang, which every machine has instructions for or can
- * do without: the interface that sum.h is written over. vec32_avx2.h and vec32_avx512.h give the same with 8 and 16 lanes; a
- * file includes one of the three.
+ * do without. vec32_avx2.h and vec32_avx512.h give the same with 8 and 16 lanes, and what is marked * below, which SHA-256
+ * alone needs; a file includes one of the three.
  *
- *     v32_ror                 by a constant number of bits: 16, 12, 8 or 7
+ *     V32_TARGET              stands before every function that has to do with them
+ *     v32_ror, v32_shr*       by a constant number of bits, 1 to 31
  *     v32_add16               each half of a word by itself, modulo 2^16
- *     v32_select(mask, x, y)  x in the lanes whose mask is all ones, y in those where it is 0
- *     v32_load, v32_store     V32_LANES words, aligned to 64 bytes
+ *     v32_xor3*               of all three
+ *     v32_ch(x, y, z)         bits of y where x has ones, of z where it has zeros
+ *     v32_maj(x, y, z)*       the bit that at least two of the three have
+ *     v32_load, v32_store     V32_LANES words, aligned to 4 * V32_LANES bytes
  *     v32_load_le             V32_LANES little-endian words, at any address
+ *     v32_load_be*            V32_LANES big-endian words, at any address
  *     v32_turn                rows into columns: word i of vector k changes places with word k of vector i */
 #pragma once
 
@@ -14,6 +18,7 @@
 #include <string.h>
 
 #define V32_LANES 4
+#define V32_TARGET
 
 typedef uint32_t v32 __attribute__((vector_size(16)));
 typedef uint16_t v32_halves __attribute__((vector_size(16)));
@@ -56,8 +61,8 @@ static inline v32 v32_add16(v32 x, v32 y) {
     return (v32)((v32_halves)x + (v32_halves)y);
 }
 
-static inline v32 v32_select(v32 mask, v32 x, v32 y) {
-    return (x & mask) | (y & ~mask);
+static inline v32 v32_ch(v32 x, v32 y, v32 z) {
+    return (x & y) | (~x & z);
 }
 
 static inline void v32_turn(v32 x[V32_LANES]) {
