@@ -12,6 +12,7 @@ import pytest
 
 import timecoin
 from timecoin import errors
+from timecoin._core import ed25519
 from timecoin.cli import exits, rpc
 from timecoin.cli.app import run
 from timecoin.wallet.client import RpcFailure, RpcUnreachable
@@ -176,6 +177,13 @@ def test_a_keystore_needs_a_passphrase_from_somewhere(tmp_path: Path) -> None:
     done = command("wallet", "address", "--keystore", str(tmp_path / "k"), "--passphrase-file", str(tmp_path / "none"))
     assert done.returncode == 14
     assert str(tmp_path / "none") in done.stderr
+
+
+@pytest.mark.parametrize("words", [["bench", "verify"], ["devnet", "--help"], ["genesis", "--help"]], ids=" ".join)
+def test_a_wrong_timecoin_cpu_is_one_line_whatever_reads_it_first(words: list[str]) -> None:
+    done = command(*words, TIMECOIN_CPU="sse9")
+    expected = f"timecoin: TIMECOIN_CPU='sse9': this machine runs {', '.join(ed25519.backends())}\n"
+    assert (done.returncode, done.stdout, done.stderr) == (10, "", expected)
 
 
 def test_genesis_documents(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
