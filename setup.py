@@ -31,6 +31,7 @@ KERNELS = {
     "pool": ["feepool"],
     "sodium": [],
     "tally": ["tally"],
+    "votes": ["votes"],
 }
 # Code for lanes is written by hand. What gcc's vectorizers add to it is slower, and gcc 12 was seen to get the bytes of a digest
 # wrong with it for AVX-512.

@@ -48,7 +48,7 @@ class Txids:
         self.data = b"".join(self.transactions)
 
     def time_core(self, n: int) -> None:
-        codec.decode_transactions(self.data)
+        codec.TransactionBatch.decode(self.data)
 
     def time_hashlib(self, n: int) -> None:
         txid_tag, wtxid_tag = tagged(TAG), tagged(b"timecoin/wtxid")

@@ -18,13 +18,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from timecoin._core.codec import TransactionBatch, decode_transactions
+    from timecoin._core.codec import TransactionBatch
     from timecoin._core.coins import CoinTable
     from timecoin._core.ed25519 import VerifyingKeys, cpu_backend, verify, verify_batch
     from timecoin._core.hashing import merkle_root, sha256_many
     from timecoin._core.lthash import LtHash
     from timecoin._core.pool import FeeOrder
     from timecoin._core.tally import Tally
+    from timecoin._core.votes import VoteBatches
     from timecoin.consensus.certificates import verify_commit, verify_finality
     from timecoin.keys import Keypair
 
@@ -38,8 +39,8 @@ __all__ = [
     "Tally",
     "TransactionBatch",
     "VerifyingKeys",
+    "VoteBatches",
     "cpu_backend",
-    "decode_transactions",
     "merkle_root",
     "sha256_many",
     "verify",
@@ -56,8 +57,8 @@ _HOMES = {
     "Tally": "timecoin._core.tally",
     "TransactionBatch": "timecoin._core.codec",
     "VerifyingKeys": "timecoin._core.ed25519",
+    "VoteBatches": "timecoin._core.votes",
     "cpu_backend": "timecoin._core.ed25519",
-    "decode_transactions": "timecoin._core.codec",
     "merkle_root": "timecoin._core.hashing",
     "sha256_many": "timecoin._core.hashing",
     "verify": "timecoin._core.ed25519",

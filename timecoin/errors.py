@@ -8,11 +8,17 @@ class TimecoinError(Exception):
 
 
 class DecodeError(TimecoinError, ValueError):
-    """Bytes that are not the canonical encoding of anything. The sender is at fault; the bytes are to be dropped."""
+    """Bytes that are not the canonical encoding of anything. The sender is at fault; the bytes are to be dropped.
 
-    def __init__(self, what: str, offset: int) -> None:
+    `offset` is where the field at fault begins, `field` its name, and `transaction` the index of the transaction that it is
+    in; None for a field without a name, and outside of transactions.
+    """
+
+    def __init__(self, what: str, offset: int, *, transaction: int | None = None, field: str | None = None) -> None:
         super().__init__(f"{what} at offset {offset}")
         self.offset = offset
+        self.transaction = transaction
+        self.field = field
 
 
 class ValidationError(TimecoinError):

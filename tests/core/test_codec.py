@@ -7,77 +7,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.core import twins_ledger as twins
-from tests.core.twins import tagged
-from tests.core.twins_ledger import Malformed, Output, Parts
+from tests.core import twins_codec as twins
+from tests.core.codec_values import (
+    batches,
+    collateral,
+    encode,
+    headers,
+    join,
+    make_header,
+    make_transfer,
+    outpoints,
+    outputs,
+    payment,
+    sample_batch,
+    transactions,
+)
+from tests.core.twins import merkle_root
+from tests.core.twins_codec import Malformed, Output, Parts
 from timecoin import params
 from timecoin._core import codec
 from timecoin.errors import DecodeError
-
-MAX_U64 = 2**64 - 1
-u64s = st.integers(0, MAX_U64) | st.sampled_from([0, 1, params.MAX_MONEY, 2**63, MAX_U64])
-keys = st.integers(0, 255).map(lambda byte: bytes([byte]) * 32) | st.binary(min_size=32, max_size=32)
-outpoints = st.builds(lambda key, index: key + index.to_bytes(4, "little"), keys, st.integers(0, 2**32 - 1))
-payments = st.tuples(st.just(0), u64s, keys, st.just(b""), st.just(b""), st.just(0))
-collaterals = st.tuples(st.just(1), u64s, keys, keys, st.binary(min_size=16, max_size=16), st.integers(0, 65535))
-outputs = payments | collaterals
-
-
-def make_witness(number: int) -> bytes:
-    return number.to_bytes(8, "big") * 8
-
-
-@st.composite
-def transactions(draw: st.DrawFn) -> Parts:
-    """A few inputs and outputs; the limits have tests of their own."""
-    paid = draw(st.lists(outputs, min_size=1, max_size=4))
-    if draw(st.integers(0, 4)) == 0:
-        return twins.make_parts(1, draw(st.integers(1, MAX_U64)), [], paid, [])
-    spent = draw(st.lists(outpoints, min_size=1, max_size=4))
-    return twins.make_parts(0, 0, spent, paid, [make_witness(draw(u64s)) for _ in spent])
-
-
-batches = st.lists(transactions(), max_size=5)
-headers = st.tuples(st.just(1), st.booleans(), st.integers(0, 65535), u64s, u64s, u64s, keys, keys, keys, keys)
-
-
-def join(batch: list[Parts]) -> bytes:
-    return b"".join(parts.encoded for parts in batch)
-
-
-def encode(parts: Parts) -> bytes:
-    return codec.encode_transaction(parts.kind, parts.height, parts.inputs, parts.outputs, parts.witnesses)
-
-
-def payment(value: int = 5) -> Output:
-    return 0, value, b"k" * 32, b"", b"", 0
-
-
-def collateral() -> Output:
-    return 1, 7, b"k" * 32, b"o" * 32, b"a" * 16, 24_100
-
-
-def make_transfer(n_in: int = 1, n_out: int = 1, last: Output | None = None) -> Parts:
-    spent = [tagged(b"test", b"%d" % i) + i.to_bytes(4, "little") for i in range(n_in)]
-    paid = [payment(i) for i in range(n_out - (last is not None))] + ([last] if last else [])
-    return twins.make_parts(0, 0, spent, paid, [make_witness(i) for i in range(n_in)])
-
-
-def sample_batch() -> list[Parts]:
-    return [
-        make_transfer(2, 2, collateral()),
-        twins.make_parts(1, 9, [], [payment()], []),
-        make_transfer(1, 2),
-    ]
-
-
-def make_header(**changes: object) -> bytes:
-    fields: dict[str, object] = {
-        "version": 1, "closes_epoch": False, "proposer": 3, "height": 4, "epoch": 5, "time_ms": 6,
-        "parent": b"p" * 32, "tx_root": b"r" * 32, "commitment": b"c" * 32, "next_set": b"n" * 32,
-    }  # fmt: skip
-    return codec.encode_header(**(fields | changes))  # type: ignore[arg-type]
-
 
 # What decodes
 
@@ -86,7 +35,7 @@ def make_header(**changes: object) -> bytes:
 @given(batches)
 def test_decoding_agrees_with_the_twin(batch: list[Parts]) -> None:
     data = join(batch)
-    for decoded in (codec.decode_transactions(data), codec.decode_transactions(data, count=len(batch))):
+    for decoded in (codec.TransactionBatch.decode(data), codec.TransactionBatch.decode(data, count=len(batch))):
         assert decoded.count == len(decoded) == len(batch)
         assert decoded.data == data
         assert [Parts(*decoded.parts(i)) for i in range(len(batch))] == batch
@@ -97,7 +46,7 @@ def test_decoding_agrees_with_the_twin(batch: list[Parts]) -> None:
 @settings(max_examples=60, deadline=None)
 @given(batches)
 def test_columns_hold_what_the_parts_hold(batch: list[Parts]) -> None:
-    decoded = codec.decode_transactions(join(batch))
+    decoded = codec.TransactionBatch.decode(join(batch))
     paid = [output for parts in batch for output in parts.outputs]
     assert decoded.txids == b"".join(parts.txid for parts in batch)
     assert decoded.wtxids == b"".join(parts.wtxid for parts in batch)
@@ -119,7 +68,7 @@ def test_columns_hold_what_the_parts_hold(batch: list[Parts]) -> None:
 
 
 def test_columns_have_the_stated_formats_and_are_read_only() -> None:
-    decoded = codec.decode_transactions(join(sample_batch()))
+    decoded = codec.TransactionBatch.decode(join(sample_batch()))
     formats = {"kinds": "B", "heights": "Q", "offsets": "Q", "input_starts": "I", "output_starts": "I",
                "output_values": "Q", "output_kinds": "B"}  # fmt: skip
     for name, wanted in formats.items():
@@ -133,17 +82,17 @@ def test_the_largest_transaction_round_trips() -> None:
     parts = twins.make_parts(0, 0, base.inputs, paid, base.witnesses)
     assert len(parts.encoded) == params.MAX_TX_BYTES
     assert encode(parts) == parts.encoded
-    assert codec.decode_transactions(parts.encoded).parts(0) == parts
+    assert codec.TransactionBatch.decode(parts.encoded).parts(0) == parts
 
 
 def test_the_smallest_transaction_round_trips() -> None:
     parts = twins.make_parts(1, 1, [], [payment()], [])
     assert len(parts.encoded) == params.MIN_TX_BYTES
-    assert codec.decode_transactions(encode(parts)).parts(0) == parts
+    assert codec.TransactionBatch.decode(encode(parts)).parts(0) == parts
 
 
 def test_no_bytes_are_no_transactions() -> None:
-    decoded = codec.decode_transactions(b"", count=0)
+    decoded = codec.TransactionBatch.decode(b"", count=0)
     assert (decoded.count, decoded.txids, list(decoded.offsets), list(decoded.heights)) == (0, b"", [0], [])
     with pytest.raises(IndexError, match="transaction 0"):
         decoded.parts(0)
@@ -152,7 +101,7 @@ def test_no_bytes_are_no_transactions() -> None:
 @pytest.mark.parametrize("wrap", [bytes, bytearray, memoryview])
 def test_any_bytes_like_is_taken(wrap: type) -> None:
     parts = make_transfer()
-    decoded = codec.decode_transactions(wrap(parts.encoded))
+    decoded = codec.TransactionBatch.decode(wrap(parts.encoded))
     assert decoded.parts(0) == parts
     assert type(decoded.data) is bytes
     assert codec.transaction_ids(wrap(parts.encoded)) == (parts.txid, parts.wtxid)
@@ -166,17 +115,17 @@ def map_all(wrap: type, parts: Parts) -> list[bytes]:
 
 def test_what_is_not_bytes_is_refused() -> None:
     with pytest.raises(TypeError):
-        codec.decode_transactions("text")  # type: ignore[arg-type]
+        codec.TransactionBatch.decode("text")  # type: ignore[arg-type]
     with pytest.raises(TypeError):
-        codec.decode_transactions(12)  # type: ignore[arg-type]
+        codec.TransactionBatch.decode(12)  # type: ignore[arg-type]
     with pytest.raises(BufferError):
-        codec.decode_transactions(memoryview(bytes(100))[::2])
+        codec.TransactionBatch.decode(memoryview(bytes(100))[::2])
 
 
 def test_a_batch_is_made_by_decoding_only() -> None:
-    with pytest.raises(TypeError, match="decode_transactions"):
+    with pytest.raises(TypeError, match="made by TransactionBatch"):
         codec.TransactionBatch()
-    decoded = codec.decode_transactions(make_transfer().encoded)
+    decoded = codec.TransactionBatch.decode(make_transfer().encoded)
     for i in (-1, 1):
         with pytest.raises(IndexError, match=f"transaction {i}, expected 0 to 0"):
             decoded.parts(i)
@@ -187,9 +136,11 @@ def test_a_batch_is_made_by_decoding_only() -> None:
 
 def expect(data: bytes, offset: int, sentence: str, **arguments: int) -> None:
     with pytest.raises(DecodeError) as caught:
-        codec.decode_transactions(data, **arguments)
+        codec.TransactionBatch.decode(data, **arguments)
     assert str(caught.value) == f"{sentence} at offset {offset}"
     assert caught.value.offset == offset
+    index = sentence.removeprefix("transaction ").partition(":")[0]
+    assert caught.value.transaction == (int(index) if sentence.startswith("transaction ") else None)
 
 
 def replace(data: bytes, offset: int, piece: bytes) -> bytes:
@@ -232,10 +183,10 @@ def test_every_rule_has_its_sentence() -> None:
 def test_counts_out_of_range_are_the_caller_s_fault() -> None:
     for arguments in ({"count": -1}, {"max_count": -1}, {"max_count": 2**24}, {"count": 2**64}):
         with pytest.raises(ValueError, match="count: ") as caught:
-            codec.decode_transactions(b"", **arguments)
+            codec.TransactionBatch.decode(b"", **arguments)
         assert not isinstance(caught.value, DecodeError)
-    assert codec.decode_transactions(b"", max_count=0).count == 0
-    assert codec.decode_transactions(make_transfer().encoded, max_count=2**24 - 1).count == 1
+    assert codec.TransactionBatch.decode(b"", max_count=0).count == 0
+    assert codec.TransactionBatch.decode(make_transfer().encoded, max_count=2**24 - 1).count == 1
 
 
 def test_every_truncation_is_refused() -> None:
@@ -243,39 +194,40 @@ def test_every_truncation_is_refused() -> None:
     data = join(batch)
     for size in range(len(data)):
         with pytest.raises(DecodeError) as caught:
-            codec.decode_transactions(data[:size], count=len(batch))
+            codec.TransactionBatch.decode(data[:size], count=len(batch))
         assert caught.value.offset <= size
         with pytest.raises(Malformed) as twin:
-            twins.decode_transactions(data[:size], len(batch), params.MAX_BLOCK_TXS)
-        assert twin.value.offset == caught.value.offset
+            twins.decode_transactions(data[:size], len(batch))
+        assert named(caught.value) == twin.value.args
 
 
 def test_a_count_that_promises_much_takes_no_memory() -> None:
     huge = bytes([1, 0]) + u16(256) + u16(256) + bytes(8)
     for count in (None, params.MAX_BLOCK_TXS):
         with pytest.raises(DecodeError, match="0 bytes left, its inputs take 9216"):
-            codec.decode_transactions(huge, count=count)
+            codec.TransactionBatch.decode(huge, count=count)
 
 
-def verdict(data: bytes, count: int | None, max_count: int) -> tuple[list[Parts], int | None]:
-    """What the twin finds, or the offset that it refuses the data for."""
-    try:
-        return twins.decode_transactions(data, count, max_count), None
-    except Malformed as malformed:
-        return [], malformed.offset
+def named(error: DecodeError) -> tuple[object, ...]:
+    return error.transaction, error.field, error.offset
 
 
 def compare(data: bytes, count: int | None, max_count: int) -> None:
-    """The same verdict as the twin's; what is accepted re-encodes to the same bytes."""
-    expected, offset = verdict(data, count, max_count)
-    if offset is None:
-        decoded = codec.decode_transactions(data, count=count, max_count=max_count)
-        assert [Parts(*decoded.parts(i)) for i in range(decoded.count)] == expected
-        assert b"".join(encode(parts) for parts in expected) == data
-    else:
-        with pytest.raises(DecodeError) as caught:
-            codec.decode_transactions(data, count=count, max_count=max_count)
-        assert caught.value.offset == offset
+    """The same verdict as the twin's, with the same good ones; what is accepted re-encodes to the same bytes."""
+    expected, malformed = twins.decode_good(data, count, max_count)
+    good, error = codec.TransactionBatch.decode_good(data, count=count, max_count=max_count)
+    assert [Parts(*good.parts(i)) for i in range(good.count)] == expected
+    assert data.startswith(b"".join(encode(parts) for parts in expected))
+    if malformed is None:
+        assert error is None
+        assert join(expected) == data
+        assert codec.TransactionBatch.decode(data, count=count, max_count=max_count).wtxids == good.wtxids
+        return
+    assert error is not None
+    assert named(error) == malformed.args
+    with pytest.raises(DecodeError) as caught:
+        codec.TransactionBatch.decode(data, count=count, max_count=max_count)
+    assert (str(caught.value), named(caught.value)) == (str(error), named(error))
 
 
 def mutate(rng: random.Random, data: bytes, starts: list[int]) -> bytes:
@@ -302,7 +254,7 @@ def test_mutations_are_refused_or_re_encode_to_the_same_bytes(batch: list[Parts]
     starts = [sum(len(parts.encoded) for parts in batch[:i]) for i in range(len(batch))]
     for _ in range(15):
         changed = mutate(rng, data, starts)
-        compare(changed, rng.choice([None, len(batch), len(batch) + 1]), rng.choice([len(batch), 50]))
+        compare(changed, rng.choice([None, len(batch), len(batch) + 1]), rng.choice([len(batch) + 1, 50]))
 
 
 @settings(max_examples=80, deadline=None)
@@ -464,14 +416,24 @@ def test_blocks_round_trip(header: twins.Header, batch: list[Parts]) -> None:
     encoded_header = codec.encode_header(*header)
     block = codec.encode_block(encoded_header, [parts.encoded for parts in batch])
     assert block == encoded_header + len(batch).to_bytes(4, "little") + join(batch)
-    fields, block_hash, decoded = codec.decode_block(block)
+    fields, block_hash, decoded = columns = codec.decode_block(block)
     assert fields == header
     assert block_hash == twins.header_hash(encoded_header)
+    assert columns.tx_root() == merkle_root([parts.wtxid for parts in batch])
+    assert columns.is_bound() == (columns.tx_root() == header[7])
     assert [Parts(*decoded.parts(i)) for i in range(decoded.count)] == batch
     assert decoded.data == block
     assert [block[decoded.offsets[i] : decoded.offsets[i + 1]] for i in range(decoded.count)] == [
         parts.encoded for parts in batch
     ]
+
+
+def test_a_block_is_bound_when_its_header_names_its_transactions() -> None:
+    bodies = [parts.encoded for parts in sample_batch()]
+    root = codec.decode_block(codec.encode_block(make_header(), bodies)).tx_root()
+    header = make_header(tx_root=root)
+    assert codec.decode_block(codec.encode_block(header, bodies)).is_bound()
+    assert not codec.decode_block(codec.encode_block(header, bodies[::-1])).is_bound()
 
 
 def test_every_truncation_of_a_block_is_refused() -> None:
@@ -526,7 +488,7 @@ def test_a_full_block_round_trips() -> None:
 def test_integers_are_little_endian_on_every_machine() -> None:
     """Columns are in native order, encodings are not; this test is about big-endian machines, too."""
     parts = twins.make_parts(1, 0x0102030405060708, [], [payment(0x1112131415161718)], [])
-    decoded = codec.decode_transactions(parts.encoded)
+    decoded = codec.TransactionBatch.decode(parts.encoded)
     assert parts.encoded[6:14] == bytes([8, 7, 6, 5, 4, 3, 2, 1])
     assert decoded.heights.tobytes() == (0x0102030405060708).to_bytes(8, sys.byteorder)
     assert decoded.output_values[0] == 0x1112131415161718

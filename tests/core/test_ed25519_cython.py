@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.core.ed25519_items import columns, honest, spoil
-
-ROOT = Path(__file__).parents[2]
+from tests.core.embedding import compiled
 
 EMBEDDER = """
 from libc.stdint cimport uint8_t
@@ -37,29 +32,10 @@ def verdicts(bytes keys, list messages, bytes signatures, unsigned threads):
     return status, bytes(out[:count]) if status == 0 else None
 """
 
-BUILD = """
-import sys
-from Cython.Build import cythonize
-from setuptools import Extension, setup
-root = sys.argv.pop()
-setup(ext_modules=cythonize([Extension("embedder", ["embedder.pyx"], include_dirs=[root + "/timecoin/_core/c"])],
-      include_path=[root]))
-"""
-
 
 @pytest.fixture(scope="module")
 def embedder(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    folder = tmp_path_factory.mktemp("embedder")
-    (folder / "embedder.pyx").write_text(EMBEDDER)
-    (folder / "build.py").write_text(BUILD)
-    subprocess.run([sys.executable, "build.py", "build_ext", "--inplace", str(ROOT)], cwd=folder, check=True, capture_output=True)
-    [module] = folder.glob("embedder.*.so")
-    spec = importlib.util.spec_from_file_location("embedder", module)
-    assert spec is not None
-    assert spec.loader is not None
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    return loaded
+    return compiled(tmp_path_factory.mktemp("embedder"), "embedder", EMBEDDER)
 
 
 def test_verdicts_without_the_gil(embedder: Any) -> None:

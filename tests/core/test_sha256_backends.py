@@ -132,7 +132,7 @@ def test_a_wrong_timecoin_cpu_fails_the_import(module: str) -> None:
 IDS = """
 import sys
 from timecoin._core import codec
-batch = codec.decode_transactions(sys.stdin.buffer.read())
+batch = codec.TransactionBatch.decode(sys.stdin.buffer.read())
 sys.stdout.write(bytes(batch.txids).hex() + " " + bytes(batch.wtxids).hex())
 """
 

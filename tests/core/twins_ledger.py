@@ -1,5 +1,5 @@
-"""Plain Python twins of the codec, the coin table, the tally and the fee order: slow, short, and written from the rules
-instead of from the C."""
+"""Plain Python twins of the coin table, the tally and the fee order: slow, short, and written from the rules instead of
+from the C."""
 
 from __future__ import annotations
 
@@ -7,15 +7,8 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import NamedTuple
-
-from tests.core.twins import tagged
-from timecoin import params
 
 MASK = 0xFFFF_FFFF_FFFF_FFFF
-
-Output = tuple[int, int, bytes, bytes, bytes, int]
-Header = tuple[int, bool, int, int, int, int, bytes, bytes, bytes, bytes]
 
 
 def siphash(seed: bytes, data: bytes, rounds: int = 1, final_rounds: int = 3) -> int:
@@ -52,119 +45,6 @@ def siphash(seed: bytes, data: bytes, rounds: int = 1, final_rounds: int = 3) ->
     v[2] ^= 0xFF
     mix(final_rounds)
     return v[0] ^ v[1] ^ v[2] ^ v[3]
-
-
-# Encodings
-
-
-class Malformed(Exception):
-    """Not an encoding; `offset` is where the first field at fault begins."""
-
-    def __init__(self, offset: int) -> None:
-        super().__init__(offset)
-        self.offset = offset
-
-
-class Parts(NamedTuple):
-    """A transaction taken apart, as TransactionBatch.parts returns it."""
-
-    kind: int
-    height: int
-    inputs: tuple[bytes, ...]
-    outputs: tuple[Output, ...]
-    witnesses: tuple[bytes, ...]
-    txid: bytes
-    wtxid: bytes
-    encoded: bytes
-
-
-def pieces(column: bytes, width: int) -> list[bytes]:
-    return [column[i : i + width] for i in range(0, len(column), width)]
-
-
-def encode_output(output: Output) -> bytes:
-    kind, value, key, operator, address, port = output
-    payment = struct.pack("<BQ", kind, value) + key
-    return payment if kind == params.OUTPUT_PAYMENT else payment + operator + address + struct.pack("<H", port)
-
-
-def encode_stripped(kind: int, height: int, inputs: Sequence[bytes], outputs: Sequence[Output]) -> bytes:
-    front = struct.pack("<BBHHQ", params.TX_VERSION, kind, len(inputs), len(outputs), height)
-    return front + b"".join(inputs) + b"".join(map(encode_output, outputs))
-
-
-def make_parts(kind: int, height: int, inputs: Sequence[bytes], outputs: Sequence[Output], witnesses: Sequence[bytes]) -> Parts:
-    stripped = encode_stripped(kind, height, inputs, outputs)
-    txid = tagged(b"timecoin/txid", stripped)
-    wtxid = tagged(b"timecoin/wtxid", txid + b"".join(witnesses))
-    encoded = stripped + b"".join(witnesses)
-    return Parts(kind, height, tuple(inputs), tuple(outputs), tuple(witnesses), txid, wtxid, encoded)
-
-
-class Reader:
-    """Takes fields off the front of bytes, and remembers where the last one began."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.at = 0
-
-    def take(self, size: int) -> bytes:
-        if self.at + size > len(self.data):
-            raise Malformed(self.at)
-        self.at += size
-        return self.data[self.at - size : self.at]
-
-    def output(self) -> Output:
-        start = self.at
-        kind = self.take(1)[0]
-        self.at = start
-        if kind not in (params.OUTPUT_PAYMENT, params.OUTPUT_COLLATERAL):
-            raise Malformed(start)
-        if kind == params.OUTPUT_PAYMENT:
-            body = self.take(params.PAYMENT_BYTES)
-            return kind, *struct.unpack("<Q32s", body[1:]), b"", b"", 0
-        body = self.take(params.COLLATERAL_BYTES)
-        return kind, *struct.unpack("<Q32s32s16sH", body[1:])
-
-    def transaction(self) -> Parts:
-        start = self.at
-        version, kind, n_in, n_out, height = struct.unpack("<BBHHQ", self.take(params.TX_HEADER_BYTES))
-        coinbase = kind == params.TX_KIND_COINBASE
-        for offset, is_right in (
-            (0, version == params.TX_VERSION),
-            (1, kind in (params.TX_KIND_TRANSFER, params.TX_KIND_COINBASE)),
-            (2, n_in == 0 if coinbase else 1 <= n_in <= params.MAX_TX_INPUTS),
-            (4, 1 <= n_out <= params.MAX_TX_OUTPUTS),
-            (6, height >= 1 if coinbase else height == 0),
-        ):
-            if not is_right:
-                raise Malformed(start + offset)
-        inputs = pieces(self.take(36 * n_in), 36)
-        outputs = [self.output() for _ in range(n_out)]
-        witnesses = pieces(self.take(64 * n_in), 64)
-        return make_parts(kind, height, inputs, outputs, witnesses)
-
-
-def decode_transactions(data: bytes, count: int | None, max_count: int) -> list[Parts]:
-    if count is not None and count > max_count:
-        raise Malformed(0)
-    reader = Reader(data)
-    found: list[Parts] = []
-    while reader.at < len(data) if count is None else len(found) < count:
-        if len(found) == max_count:
-            raise Malformed(reader.at)
-        found.append(reader.transaction())
-    if reader.at != len(data):
-        raise Malformed(reader.at)
-    return found
-
-
-def encode_header(header: Header) -> bytes:
-    return struct.pack("<BBHQQQ32s32s32s32s", *header)
-
-
-def header_hash(header: bytes) -> bytes:
-    return tagged(b"timecoin/header", header)
 
 
 # Coins

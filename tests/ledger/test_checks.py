@@ -149,7 +149,7 @@ def test_one_bad_transaction_does_not_spoil_the_batch(chain: Chain) -> None:
 
 def test_a_decoded_batch_is_taken_as_it_is(chain: Chain) -> None:
     good = [chain.pay([chain.coin(number)], [(9000, key(9))]) for number in (0, 1, 2)]
-    batch = codec.decode_transactions(b"".join(tx.encoded for tx in good))
+    batch = codec.TransactionBatch.decode(b"".join(tx.encoded for tx in good))
     prepared = prepare(batch, chain.ledger.coins, chain.genesis)
     assert [item.tx for item in prepared.finish(verdicts(prepared.batch))] == good
 

@@ -41,7 +41,7 @@ def test_decode_gives_back_what_was_encoded() -> None:
 
 def test_from_batch_reads_the_named_one() -> None:
     made = [pay(CHAIN, [(POINT, key(1))], [(value, key(2))]) for value in (1, 2, 3)]
-    batch = codec.decode_transactions(b"".join(tx.encoded for tx in made))
+    batch = codec.TransactionBatch.decode(b"".join(tx.encoded for tx in made))
     assert [Transaction.from_batch(batch, place) for place in range(3)] == made
 
 

@@ -157,7 +157,7 @@ def check_transaction(vector: Any, chain_id: bytes, keys: dict[str, Keypair]) ->
         assert all(ed25519.verify_many([key.public for key in signers], messages, tx.witnesses))
         made = Transaction.create(tx.inputs, outputs).signed(chain_id, signers)
     assert made.encoded == encoded
-    assert timecoin.decode_transactions(encoded).txids == tx.txid
+    assert timecoin.TransactionBatch.decode(encoded).txids == tx.txid
 
 
 def test_coins_and_their_commitment() -> None:

@@ -7,13 +7,21 @@ decoder would not accept. The formats stand in c/codec.h; an output is the tuple
 address of 16 bytes, port), of which the last three are b"", b"" and 0 for a payment.
 """
 
+from collections import namedtuple
+
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
 
 from timecoin._core.columns cimport as_bytes, as_item, as_u64
 from timecoin._core.cpu cimport cpu_level, tc_cpu_level
+from timecoin._core.decoding cimport (
+    KEEP_GIL, TC_CODEC_MANY, TC_CODEC_OK, TC_CODEC_TRAILING, TC_CODEC_UNTIL_END, below, column, column_object, inside,
+    items_as_spans, room, room_for, tc_codec_code, tc_codec_error, tc_codec_join,
+)
+from timecoin._core.spans cimport tc_span
 
+from timecoin._core import hashing
 from timecoin.errors import DecodeError
 
 
@@ -23,7 +31,25 @@ cdef extern from "sha256_many.h" nogil:
 
 cdef extern from "codec.h" nogil:
     enum:
+        TC_CODEC_COINBASE_HEIGHT
+        TC_CODEC_COINBASE_INPUTS
+        TC_CODEC_HEADER_CLOSES
+        TC_CODEC_HEADER_VERSION
+        TC_CODEC_KIND
+        TC_CODEC_MANY_INPUTS
+        TC_CODEC_MANY_OUTPUTS
+        TC_CODEC_NO_INPUTS
+        TC_CODEC_NO_OUTPUTS
+        TC_CODEC_OUTPUT_KIND
+        TC_CODEC_SHORT
+        TC_CODEC_SHORT_INPUTS
+        TC_CODEC_SHORT_OUTPUT
+        TC_CODEC_SHORT_WITNESSES
+        TC_CODEC_TRANSFER_HEIGHT
+        TC_CODEC_VERSION
+        TC_COLLATERAL_RECORD_BYTES
         TC_HEADER_BYTES
+        TC_INPUT_MESSAGE_BYTES
         TC_MAX_BLOCK_BYTES
         TC_MAX_BLOCK_TXS
         TC_MAX_TX_INPUTS
@@ -35,40 +61,12 @@ cdef extern from "codec.h" nogil:
         TC_TX_HEADER_BYTES
         TC_TX_VERSION
         TC_WITNESS_BYTES
-    const uint32_t TC_CODEC_UNTIL_END
-
-    ctypedef enum tc_codec_code:
-        TC_CODEC_OK
-        TC_CODEC_SHORT
-        TC_CODEC_VERSION
-        TC_CODEC_KIND
-        TC_CODEC_NO_INPUTS
-        TC_CODEC_MANY_INPUTS
-        TC_CODEC_COINBASE_INPUTS
-        TC_CODEC_NO_OUTPUTS
-        TC_CODEC_MANY_OUTPUTS
-        TC_CODEC_TRANSFER_HEIGHT
-        TC_CODEC_COINBASE_HEIGHT
-        TC_CODEC_SHORT_INPUTS
-        TC_CODEC_OUTPUT_KIND
-        TC_CODEC_SHORT_OUTPUT
-        TC_CODEC_SHORT_WITNESSES
-        TC_CODEC_MANY
-        TC_CODEC_TRAILING
-        TC_CODEC_HEADER_VERSION
-        TC_CODEC_HEADER_CLOSES
-
-    ctypedef struct tc_codec_error:
-        tc_codec_code code
-        uint32_t transaction
-        size_t offset
-        uint64_t value
-        uint64_t bound
 
     ctypedef struct tc_codec_totals:
         uint32_t transactions
         uint32_t inputs
         uint32_t outputs
+        uint32_t collaterals
 
     ctypedef struct tc_codec_columns:
         uint8_t *txids
@@ -83,6 +81,7 @@ cdef extern from "codec.h" nogil:
         uint8_t *output_values
         uint8_t *output_kinds
         uint8_t *output_keys
+        uint8_t *collaterals
 
     ctypedef struct tc_codec_prefix:
         uint8_t kind
@@ -93,14 +92,22 @@ cdef extern from "codec.h" nogil:
     tc_codec_code tc_codec_scan(
         tc_codec_totals *totals, tc_codec_error *error, const uint8_t *data, size_t start, size_t size, uint32_t count,
         uint32_t most)
+    size_t tc_codec_scan_items(tc_codec_totals *totals, uint8_t *codes, const tc_span *items, size_t count)
     void tc_codec_fill(const tc_codec_columns *columns, const uint8_t *data, size_t start, uint32_t count)
+    void tc_codec_sizes(uint8_t *sizes, const uint8_t *offsets, uint32_t count)
+    void tc_codec_output_outpoints(
+        uint8_t *outpoints, const uint8_t *txids, const uint8_t *output_starts, uint32_t count)
+    void tc_codec_input_messages(
+        uint8_t *messages, const uint8_t *domain, const uint8_t *txids, const uint8_t *input_starts, uint32_t count)
     void tc_codec_ids(uint8_t *txid, uint8_t *wtxid, const uint8_t *transaction, size_t size)
     tc_codec_code tc_codec_check_header(tc_codec_error *error, const uint8_t *header)
     void tc_codec_header_hash(uint8_t *digest, const uint8_t *header)
     tc_codec_prefix tc_codec_read_prefix(const uint8_t *transaction)
     size_t tc_codec_output_bytes(uint8_t kind)
     uint16_t tc_load_u16(const uint8_t *p)
+    uint32_t tc_load_u32(const uint8_t *p)
     uint64_t tc_load_u64(const uint8_t *p)
+    uint64_t tc_get_u64(const uint8_t *column, size_t i)
     void tc_store_u16(uint8_t *p, uint16_t value)
     void tc_store_u64(uint8_t *p, uint64_t value)
 
@@ -109,64 +116,241 @@ cdef enum:
     HASH = 32
     ADDRESS = 16
     COUNT = 4  # a block's number of transactions
+    TX_ROOT = 7  # its place in the fields of a header
     MOST = 0xFFFFFF  # transactions of one batch, so that its totals fit 32 bits
+
+# The columns of a batch, and then what is made of them when it is asked for.
+cdef enum:
+    TXIDS
+    WTXIDS
+    KINDS
+    HEIGHTS
+    OFFSETS
+    INPUT_STARTS
+    OUTPUT_STARTS
+    OUTPOINTS
+    SIGNATURES
+    OUTPUT_VALUES
+    OUTPUT_KINDS
+    OUTPUT_KEYS
+    COLLATERALS
+    JOINED  # the encodings, when they were not in one buffer already
+    COLUMNS
+    SIZES = COLUMNS
+    OUTPUT_OUTPOINTS
+    OBJECTS
+
+# '' is `bytes`.
+cdef tuple FORMATS = ("", "", "B", "Q", "Q", "I", "I", "", "", "Q", "B", "", "", "")
 
 tc_sha256_many_choose(cpu_level())
 
-# Keys are the codes that the kernel returns.
-cdef dict SENTENCES = {
-    TC_CODEC_SHORT: "transaction {transaction}: {value} bytes left, its fixed part takes {bound}",
-    TC_CODEC_VERSION: "transaction {transaction}: version {value}, must be {bound}",
-    TC_CODEC_KIND: "transaction {transaction}: kind {value}, at most {bound}",
-    TC_CODEC_NO_INPUTS: "transaction {transaction}: {value} inputs, a transfer has at least {bound}",
-    TC_CODEC_MANY_INPUTS: "transaction {transaction}: {value} inputs, at most {bound}",
-    TC_CODEC_COINBASE_INPUTS: "transaction {transaction}: {value} inputs, a coinbase has {bound}",
-    TC_CODEC_NO_OUTPUTS: "transaction {transaction}: {value} outputs, at least {bound}",
-    TC_CODEC_MANY_OUTPUTS: "transaction {transaction}: {value} outputs, at most {bound}",
-    TC_CODEC_TRANSFER_HEIGHT: "transaction {transaction}: height {value}, a transfer has {bound}",
-    TC_CODEC_COINBASE_HEIGHT: "transaction {transaction}: height {value}, a coinbase has at least {bound}",
-    TC_CODEC_SHORT_INPUTS: "transaction {transaction}: {value} bytes left, its inputs take {bound}",
-    TC_CODEC_OUTPUT_KIND: "transaction {transaction}: output kind {value}, at most {bound}",
-    TC_CODEC_SHORT_OUTPUT: "transaction {transaction}: {value} bytes left, an output takes {bound}",
-    TC_CODEC_SHORT_WITNESSES: "transaction {transaction}: {value} bytes left, its witnesses take {bound}",
-    TC_CODEC_MANY: "transaction {transaction}: {value} bytes left, at most {bound} transactions",
-    TC_CODEC_TRAILING: "transaction {transaction}: {value} bytes left after all {bound} transactions",
-    TC_CODEC_HEADER_VERSION: "header: version {value}, must be {bound}",
-    TC_CODEC_HEADER_CLOSES: "header: closes_epoch {value}, at most {bound}",
+cdef bytes INPUT_TAG = hashing.sha256(b"timecoin/input")
+
+# Keys are the codes that the kernel returns; the field at fault, and what is said of it.
+cdef dict FAULTS = {
+    TC_CODEC_MANY: ("end", "transaction {item}: {value} bytes left, at most {bound} transactions"),
+    TC_CODEC_TRAILING: ("end", "transaction {item}: {value} bytes left after all {bound} transactions"),
+    TC_CODEC_SHORT: ("fixed part", "transaction {item}: {value} bytes left, its fixed part takes {bound}"),
+    TC_CODEC_VERSION: ("version", "transaction {item}: version {value}, must be {bound}"),
+    TC_CODEC_KIND: ("kind", "transaction {item}: kind {value}, at most {bound}"),
+    TC_CODEC_NO_INPUTS: ("inputs", "transaction {item}: {value} inputs, a transfer has at least {bound}"),
+    TC_CODEC_MANY_INPUTS: ("inputs", "transaction {item}: {value} inputs, at most {bound}"),
+    TC_CODEC_COINBASE_INPUTS: ("inputs", "transaction {item}: {value} inputs, a coinbase has {bound}"),
+    TC_CODEC_NO_OUTPUTS: ("outputs", "transaction {item}: {value} outputs, at least {bound}"),
+    TC_CODEC_MANY_OUTPUTS: ("outputs", "transaction {item}: {value} outputs, at most {bound}"),
+    TC_CODEC_TRANSFER_HEIGHT: ("height", "transaction {item}: height {value}, a transfer has {bound}"),
+    TC_CODEC_COINBASE_HEIGHT: ("height", "transaction {item}: height {value}, a coinbase has at least {bound}"),
+    TC_CODEC_SHORT_INPUTS: ("inputs", "transaction {item}: {value} bytes left, its inputs take {bound}"),
+    TC_CODEC_OUTPUT_KIND: ("output kind", "transaction {item}: output kind {value}, at most {bound}"),
+    TC_CODEC_SHORT_OUTPUT: ("output", "transaction {item}: {value} bytes left, an output takes {bound}"),
+    TC_CODEC_SHORT_WITNESSES: ("witnesses", "transaction {item}: {value} bytes left, its witnesses take {bound}"),
+    TC_CODEC_HEADER_VERSION: ("version", "header: version {value}, must be {bound}"),
+    TC_CODEC_HEADER_CLOSES: ("closes_epoch", "header: closes_epoch {value}, at most {bound}"),
 }
 
 
 cdef str sentence(const tc_codec_error *error):
-    return SENTENCES[error.code].format(transaction=error.transaction, value=error.value, bound=error.bound)
+    return FAULTS[error.code][1].format(item=error.item, value=error.value, bound=error.bound)
+
+
+cdef object refusal(const tc_codec_error *error, bint in_header):
+    """The DecodeError for a fault of a transaction, or of a header."""
+    return DecodeError(
+        sentence(error), error.offset, transaction=None if in_header else error.item, field=FAULTS[error.code][0],
+    )
 
 
 @cython.final
 cdef class TransactionBatch:
-    """Transactions decoded together, as columns; `decode_transactions` and `decode_block` make it.
+    """Transactions decoded together, as columns; `decode`, `decode_good`, `decode_many` and `decode_block` make it.
 
-    With n transactions, m inputs and k outputs in all: `txids`, `wtxids` (32 n bytes), `outpoints` (36 m),
-    `signatures` (64 m), `output_keys` (32 k) are bytes; `kinds` (n, format B), `heights` (n, Q), `output_values` (k, Q)
-    and `output_kinds` (k, B) are read-only memoryviews. Transaction i is data[offsets[i]:offsets[i + 1]] (Q), its
-    inputs are input_starts[i] to input_starts[i + 1] (I), its outputs output_starts[i] to output_starts[i + 1] (I).
-    `data` is all that was decoded: for a block with its header, so that offsets[0] is not always 0.
+    With n transactions, m inputs and k outputs in all, c of these collaterals:
+
+    txids, wtxids            32 bytes for each transaction, as `bytes`
+    kinds, heights           n integers (formats B and Q)
+    offsets                  n + 1 (Q): transaction i is data[offsets[i]:offsets[i + 1]]
+    sizes                    n (Q), in bytes
+    input_starts             n + 1 (I): the inputs of transaction i are input_starts[i] to input_starts[i + 1]
+    outpoints, signatures    36 and 64 bytes for each input, as `bytes`
+    output_starts            n + 1 (I): the outputs of transaction i are output_starts[i] to output_starts[i + 1]
+    output_values            k (Q)
+    output_kinds             k (B)
+    output_keys              32 bytes for each output, as `bytes`
+    output_outpoints         36 bytes for each output: the outpoint that it is spent by
+    collaterals              50 bytes for each output of kind 1, in order: operator key (32), address (16), port (2)
+
+    Integers are read-only memoryviews, which numpy takes without a copy. A column becomes an object when it is first asked
+    for, so that those that nobody reads cost little. `data` is all that was decoded: for a block with its header, so that
+    offsets[0] is not always 0. Immutable, so that any number of threads may use it at once.
     """
 
     cdef readonly Py_ssize_t count
-    cdef readonly bytes data, txids, wtxids, outpoints, signatures, output_keys
-    cdef readonly object kinds, heights, offsets, input_starts, output_starts, output_values, output_kinds
+    cdef tc_codec_totals totals
+    cdef column places[COLUMNS]
+    cdef bytes memory
+    cdef bytes held  # the buffer that was decoded, None when the encodings are in the memory of the columns
+    cdef const uint8_t *encodings  # offsets count from here
+    cdef list objects
 
     def __init__(self):
-        raise TypeError("a TransactionBatch is made by decode_transactions or decode_block")
+        raise TypeError("a TransactionBatch is made by TransactionBatch.decode or decode_block")
 
     def __len__(self):
         return self.count
+
+    @staticmethod
+    def decode(data, *, count=None, max_count=TC_MAX_BLOCK_TXS):
+        """The transactions that `data` is made of, back to back.
+
+        count: how many there must be, neither more nor less; None for as many as there are. More than max_count (at most
+        16,777,215) raise DecodeError, as does everything that is not an encoding. The error names the transaction, the
+        field and the offset, which counts from the start of data. `bytes` are not copied.
+        """
+        return decode(data, count, max_count, False)[0]
+
+    @staticmethod
+    def decode_good(data, *, count=None, max_count=TC_MAX_BLOCK_TXS):
+        """(the transactions before the first bad one, the DecodeError that `decode` would raise or None).
+
+        Back to back, what follows a bad transaction cannot be found: only it could have said where it ends. decode_many
+        loses no more than the bad ones.
+        """
+        return decode(data, count, max_count, True)
+
+    @staticmethod
+    def decode_many(items, *, offsets=None):
+        """(the good transactions of n items, (index, DecodeError) for each of the others), both in order.
+
+        items: a sequence of n bytes-likes (at most 16,777,215), each the encoding of one transaction; or one buffer with
+        `offsets`, n + 1 integers that do not decrease: item i lies from offsets[i] to offsets[i + 1]. The offset of an
+        error counts from the start of its item. `data` of the batch is the good items back to back.
+        """
+        return decode_many(items, offsets)
+
+    cdef object get(self, int which):
+        found = self.objects[which]
+        if found is None:
+            found = self.objects[which] = column_object(self.memory, self.places[which], FORMATS[which])
+        return found
+
+    cdef uint8_t *start(self, int which) noexcept:
+        return inside(self.memory) + self.places[which].start
+
+    @property
+    def data(self):
+        return self.get(JOINED) if self.held is None else self.held
+
+    @property
+    def txids(self):
+        return self.get(TXIDS)
+
+    @property
+    def wtxids(self):
+        return self.get(WTXIDS)
+
+    @property
+    def kinds(self):
+        return self.get(KINDS)
+
+    @property
+    def heights(self):
+        return self.get(HEIGHTS)
+
+    @property
+    def offsets(self):
+        return self.get(OFFSETS)
+
+    @property
+    def sizes(self):
+        cdef bytes made
+        if self.objects[SIZES] is None:
+            made = room(8 * <size_t>self.count)
+            tc_codec_sizes(inside(made), self.start(OFFSETS), self.totals.transactions)
+            self.objects[SIZES] = memoryview(made).cast("Q")
+        return self.objects[SIZES]
+
+    @property
+    def input_starts(self):
+        return self.get(INPUT_STARTS)
+
+    @property
+    def outpoints(self):
+        return self.get(OUTPOINTS)
+
+    @property
+    def signatures(self):
+        return self.get(SIGNATURES)
+
+    @property
+    def output_starts(self):
+        return self.get(OUTPUT_STARTS)
+
+    @property
+    def output_values(self):
+        return self.get(OUTPUT_VALUES)
+
+    @property
+    def output_kinds(self):
+        return self.get(OUTPUT_KINDS)
+
+    @property
+    def output_keys(self):
+        return self.get(OUTPUT_KEYS)
+
+    @property
+    def output_outpoints(self):
+        cdef bytes made
+        if self.objects[OUTPUT_OUTPOINTS] is None:
+            made = room(TC_OUTPOINT_BYTES * <size_t>self.totals.outputs)
+            tc_codec_output_outpoints(
+                inside(made), self.start(TXIDS), self.start(OUTPUT_STARTS), self.totals.transactions)
+            self.objects[OUTPUT_OUTPOINTS] = made
+        return self.objects[OUTPUT_OUTPOINTS]
+
+    @property
+    def collaterals(self):
+        return self.get(COLLATERALS)
+
+    def signing_messages(self, chain_id):
+        """What the owner of each input signs on the chain of this id (32 bytes): 96 bytes for each input, in order."""
+        cdef bytes domain = INPUT_TAG + as_item(chain_id, HASH, "chain id")
+        cdef bytes made = room(TC_INPUT_MESSAGE_BYTES * <size_t>self.totals.inputs)
+        cdef uint8_t *out = inside(made)
+        cdef const uint8_t *first = domain
+        cdef const uint8_t *txids = self.start(TXIDS)
+        cdef const uint8_t *starts = self.start(INPUT_STARTS)
+        with nogil:
+            tc_codec_input_messages(out, first, txids, starts, self.totals.transactions)
+        return made
 
     def parts(self, Py_ssize_t i):
         """(kind, height, inputs, outputs, witnesses, txid, wtxid, encoded) of transaction i; IndexError outside."""
         if not 0 <= i < self.count:
             raise IndexError(f"transaction {i}, expected 0 to {self.count - 1}")
-        cdef bytes encoded = self.data[self.offsets[i]:self.offsets[i + 1]]
-        cdef const uint8_t *start = encoded
+        cdef const uint8_t *offsets = self.start(OFFSETS)
+        cdef const uint8_t *start = self.encodings + tc_get_u64(offsets, i)
+        cdef bytes encoded = start[:tc_get_u64(offsets, i + 1) - tc_get_u64(offsets, i)]
         cdef tc_codec_prefix prefix = tc_codec_read_prefix(start)
         cdef const uint8_t *p = start + TC_TX_HEADER_BYTES
         cdef list inputs = [], outputs = [], witnesses = []
@@ -179,9 +363,36 @@ cdef class TransactionBatch:
         for _ in range(prefix.inputs):
             witnesses.append(p[:TC_WITNESS_BYTES])
             p += TC_WITNESS_BYTES
-        cdef bytes txid = self.txids[i * HASH:(i + 1) * HASH]
-        cdef bytes wtxid = self.wtxids[i * HASH:(i + 1) * HASH]
-        return prefix.kind, prefix.height, tuple(inputs), tuple(outputs), tuple(witnesses), txid, wtxid, encoded
+        cdef const uint8_t *txid = self.start(TXIDS) + HASH * i
+        cdef const uint8_t *wtxid = self.start(WTXIDS) + HASH * i
+        return (
+            prefix.kind, prefix.height, tuple(inputs), tuple(outputs), tuple(witnesses), txid[:HASH], wtxid[:HASH], encoded,
+        )
+
+
+cdef int columns_of(object batch, transaction_columns *columns) except -1:
+    if not isinstance(batch, TransactionBatch):
+        raise TypeError(f"{type(batch).__name__}: expected a TransactionBatch")
+    cdef TransactionBatch held = batch
+    columns.transactions = held.totals.transactions
+    columns.inputs = held.totals.inputs
+    columns.outputs = held.totals.outputs
+    columns.collaterals = held.totals.collaterals
+    columns.data = held.encodings
+    columns.txids = held.start(TXIDS)
+    columns.wtxids = held.start(WTXIDS)
+    columns.kinds = held.start(KINDS)
+    columns.heights = <const uint64_t *>held.start(HEIGHTS)
+    columns.offsets = <const uint64_t *>held.start(OFFSETS)
+    columns.input_starts = <const uint32_t *>held.start(INPUT_STARTS)
+    columns.output_starts = <const uint32_t *>held.start(OUTPUT_STARTS)
+    columns.outpoints = held.start(OUTPOINTS)
+    columns.signatures = held.start(SIGNATURES)
+    columns.output_values = <const uint64_t *>held.start(OUTPUT_VALUES)
+    columns.output_kinds = held.start(OUTPUT_KINDS)
+    columns.output_keys = held.start(OUTPUT_KEYS)
+    columns.collateral_records = held.start(COLLATERALS)
+    return 0
 
 
 cdef tuple read_output(const uint8_t *p):
@@ -193,13 +404,6 @@ cdef tuple read_output(const uint8_t *p):
     return (
         p[0], tc_load_u64(p + 1), key[:HASH], operator_key[:HASH], address[:ADDRESS], tc_load_u16(address + ADDRESS),
     )
-
-
-cdef uint64_t below(object value, uint64_t bound, str name) except? 0:
-    cdef uint64_t number = as_u64(value, name)
-    if number >= bound:
-        raise ValueError(f"{name}: {number}, at most {bound - 1}")
-    return number
 
 
 cdef bytes u16(object value, str name):
@@ -233,76 +437,115 @@ cdef tc_codec_code scan(
     cdef const uint8_t *at = data
     cdef size_t size = len(data)
     cdef tc_codec_code code
+    if size < KEEP_GIL:
+        return tc_codec_scan(totals, error, at, start, size, count, most)
     with nogil:
         code = tc_codec_scan(totals, error, at, start, size, count, most)
     return code
 
 
-cdef bytes room(uint64_t items, size_t width):
-    return PyBytes_FromStringAndSize(NULL, <Py_ssize_t>(items * width))
-
-
-cdef inline uint8_t *inside(bytes column):
-    return <uint8_t *>PyBytes_AS_STRING(column)
-
-
-cdef TransactionBatch decode(bytes data, size_t start, uint32_t count, uint32_t most):
-    cdef tc_codec_totals totals
-    cdef tc_codec_error error
-    if scan(&totals, &error, data, start, count, most) != TC_CODEC_OK:
-        raise DecodeError(sentence(&error), error.offset)
-    cdef uint64_t n = totals.transactions, m = totals.inputs, k = totals.outputs
-    cdef bytes kinds = room(n, 1), heights = room(n, 8), offsets = room(n + 1, 8)
-    cdef bytes input_starts = room(n + 1, 4), output_starts = room(n + 1, 4)
-    cdef bytes output_values = room(k, 8), output_kinds = room(k, 1)
+cdef TransactionBatch make_batch(const tc_codec_totals *totals, size_t joined):
+    """A batch with room for the columns of transactions with these totals, and for so many bytes of their encodings."""
     cdef TransactionBatch batch = TransactionBatch.__new__(TransactionBatch)
+    cdef size_t n = totals.transactions, m = totals.inputs, k = totals.outputs
+    cdef size_t[COLUMNS] sizes = [
+        HASH * n, HASH * n, n, 8 * n, 8 * (n + 1), 4 * (n + 1), 4 * (n + 1), TC_OUTPOINT_BYTES * m, TC_WITNESS_BYTES * m,
+        8 * k, k, HASH * k, TC_COLLATERAL_RECORD_BYTES * <size_t>totals.collaterals, joined,
+    ]
+    for i in range(COLUMNS):
+        batch.places[i].size = sizes[i]
+    batch.memory = room_for(batch.places, COLUMNS)
+    batch.objects = [None] * OBJECTS
     batch.count = n
-    batch.data = data
-    batch.txids = room(n, HASH)
-    batch.wtxids = room(n, HASH)
-    batch.outpoints = room(m, TC_OUTPOINT_BYTES)
-    batch.signatures = room(m, TC_WITNESS_BYTES)
-    batch.output_keys = room(k, HASH)
-    cdef tc_codec_columns columns
-    columns.txids = inside(batch.txids)
-    columns.wtxids = inside(batch.wtxids)
-    columns.kinds = inside(kinds)
-    columns.heights = inside(heights)
-    columns.offsets = inside(offsets)
-    columns.input_starts = inside(input_starts)
-    columns.outpoints = inside(batch.outpoints)
-    columns.signatures = inside(batch.signatures)
-    columns.output_starts = inside(output_starts)
-    columns.output_values = inside(output_values)
-    columns.output_kinds = inside(output_kinds)
-    columns.output_keys = inside(batch.output_keys)
-    cdef const uint8_t *at = data
-    with nogil:
-        tc_codec_fill(&columns, at, start, totals.transactions)
-    batch.kinds = memoryview(kinds)
-    batch.heights = memoryview(heights).cast("Q")
-    batch.offsets = memoryview(offsets).cast("Q")
-    batch.input_starts = memoryview(input_starts).cast("I")
-    batch.output_starts = memoryview(output_starts).cast("I")
-    batch.output_values = memoryview(output_values).cast("Q")
-    batch.output_kinds = memoryview(output_kinds)
+    batch.totals = totals[0]
     return batch
 
 
-def decode_transactions(data, *, count=None, max_count=TC_MAX_BLOCK_TXS):
-    """The transactions that `data` is made of, back to back.
+cdef TransactionBatch fill(TransactionBatch batch, const uint8_t *encodings, size_t start):
+    """The batch with the columns of the transactions at encodings[start..], which have been scanned."""
+    cdef tc_codec_columns columns
+    columns.txids = batch.start(TXIDS)
+    columns.wtxids = batch.start(WTXIDS)
+    columns.kinds = batch.start(KINDS)
+    columns.heights = batch.start(HEIGHTS)
+    columns.offsets = batch.start(OFFSETS)
+    columns.input_starts = batch.start(INPUT_STARTS)
+    columns.output_starts = batch.start(OUTPUT_STARTS)
+    columns.outpoints = batch.start(OUTPOINTS)
+    columns.signatures = batch.start(SIGNATURES)
+    columns.output_values = batch.start(OUTPUT_VALUES)
+    columns.output_kinds = batch.start(OUTPUT_KINDS)
+    columns.output_keys = batch.start(OUTPUT_KEYS)
+    columns.collaterals = batch.start(COLLATERALS)
+    batch.encodings = encodings
+    if len(batch.memory) < KEEP_GIL:
+        tc_codec_fill(&columns, encodings, start, batch.totals.transactions)
+    else:
+        with nogil:
+            tc_codec_fill(&columns, encodings, start, batch.totals.transactions)
+    return batch
 
-    count: how many there must be, neither more nor less; None for as many as there are. More than max_count (at most
-    16,777,215) raise DecodeError, as does everything that is not an encoding. `offset` of the error counts from the
-    start of data.
-    """
+
+cdef TransactionBatch batch_of(bytes data, size_t start, const tc_codec_totals *totals):
+    """The transactions at data[start..], which were scanned and gave these totals."""
+    cdef TransactionBatch batch = make_batch(totals, 0)
+    batch.held = data
+    return fill(batch, data, start)
+
+
+cdef tuple decode(object data, object count, object max_count, bint keep):
+    """(the transactions before the first bad one, its DecodeError or None); without `keep` that is raised."""
+    cdef bytes held = as_bytes(data)
     cdef uint32_t most = <uint32_t>below(max_count, MOST + 1, "max_count")
     cdef uint32_t exactly = TC_CODEC_UNTIL_END
-    if count is not None:
-        if as_u64(count, "count") > most:
-            raise DecodeError(f"{count} transactions, at most {most}", 0)
+    cdef tc_codec_totals totals
+    cdef tc_codec_error error
+    refused = None
+    if count is not None and as_u64(count, "count") > most:
+        refused = DecodeError(f"{count} transactions, at most {most}", 0, field="count")
+        held = b""
+    elif count is not None:
         exactly = count
-    return decode(as_bytes(data), 0, exactly, most)
+    if scan(&totals, &error, held, 0, exactly, most) != TC_CODEC_OK:
+        refused = refusal(&error, False)
+    if refused is not None and not keep:
+        raise refused
+    return batch_of(held, 0, &totals), refused
+
+
+cdef tuple decode_many(object items, object offsets):
+    cdef tc_span *spans = NULL
+    cdef uint8_t *codes = NULL
+    cdef uint8_t *joined
+    cdef Py_ssize_t count = 0
+    cdef size_t size
+    cdef tc_codec_totals totals, own
+    cdef tc_codec_error error
+    cdef TransactionBatch batch
+    cdef list refused = []
+    # What the spans lie in stays alive while they are read.
+    cdef object held = items_as_spans(items, offsets, MOST, &spans, &count)
+    try:
+        codes = <uint8_t *>malloc(count + 1)
+        if codes is NULL:
+            raise MemoryError
+        with nogil:
+            size = tc_codec_scan_items(&totals, codes, spans, count)
+        for i in range(count):
+            if codes[i] != TC_CODEC_OK:
+                tc_codec_scan(&own, &error, spans[i].data, 0, spans[i].size, 1, 1)
+                error.item = i
+                refused.append((i, refusal(&error, False)))
+        if offsets is not None and count > 0 and not refused:
+            return batch_of(held, spans[0].data - inside(held), &totals), refused
+        batch = make_batch(&totals, size)
+        joined = batch.start(JOINED)
+        with nogil:
+            tc_codec_join(joined, codes, spans, count)
+        return fill(batch, joined, 0), refused
+    finally:
+        free(codes)
+        free(spans)
 
 
 def encode_transaction(kind, height, inputs, outputs, witnesses):
@@ -337,7 +580,7 @@ def transaction_ids(encoded):
     cdef const uint8_t *at = data
     cdef size_t size = len(data)
     if scan(&totals, &error, data, 0, 1, 1) != TC_CODEC_OK:
-        raise DecodeError(sentence(&error), error.offset)
+        raise refusal(&error, False)
     with nogil:
         tc_codec_ids(txid, wtxid, at, size)
     return txid[:HASH], wtxid[:HASH]
@@ -369,7 +612,7 @@ cdef tuple read_header(bytes data):
     cdef tc_codec_error error
     cdef const uint8_t *p = data
     if tc_codec_check_header(&error, p) != TC_CODEC_OK:
-        raise DecodeError(sentence(&error), error.offset)
+        raise refusal(&error, True)
     return (
         p[0], p[1] == 1, tc_load_u16(p + 2), tc_load_u64(p + 4), tc_load_u64(p + 12), tc_load_u64(p + 20),
         p[28:60], p[60:92], p[92:124], p[124:156],
@@ -392,20 +635,37 @@ def header_hash(header):
     return digest[:HASH]
 
 
+class BlockColumns(namedtuple("BlockColumns", ("header", "hash", "transactions"))):
+    """A block decoded: the fields of its header as decode_header gives them, its hash, its transactions as columns."""
+
+    __slots__ = ()
+
+    def tx_root(self):
+        """The Merkle root (32 bytes) of the transactions that are here, which the header's tx_root should be."""
+        return hashing.merkle_root(self.transactions.wtxids)
+
+    def is_bound(self):
+        """Whether the header names these transactions, so that the hash stands for every byte of the block."""
+        return self.tx_root() == self.header[TX_ROOT]
+
+
 def decode_block(data):
-    """(header fields as by decode_header, block hash, TransactionBatch) of a block; DecodeError when it is none."""
+    """The BlockColumns of a block; DecodeError when it is none, with the offset from its first byte."""
     cdef bytes block = as_bytes(data)
     cdef size_t size = len(block), start = TC_HEADER_BYTES + COUNT
+    cdef tc_codec_totals totals
+    cdef tc_codec_error error
     if size > TC_MAX_BLOCK_BYTES:
         raise DecodeError(f"block: {size} bytes, at most {TC_MAX_BLOCK_BYTES}", TC_MAX_BLOCK_BYTES)
     if size < start:
         raise DecodeError(f"block: {size} bytes, header and count take {start}", size)
     cdef tuple header = read_header(block)
-    count = int.from_bytes(block[TC_HEADER_BYTES:start], "little")
+    cdef uint32_t count = tc_load_u32(<const uint8_t *>block + TC_HEADER_BYTES)
     if count > TC_MAX_BLOCK_TXS:
-        raise DecodeError(f"block: {count} transactions, at most {TC_MAX_BLOCK_TXS}", TC_HEADER_BYTES)
-    cdef TransactionBatch batch = decode(block, start, count, TC_MAX_BLOCK_TXS)
-    return header, header_hash(block[:TC_HEADER_BYTES]), batch
+        raise DecodeError(f"block: {count} transactions, at most {TC_MAX_BLOCK_TXS}", TC_HEADER_BYTES, field="count")
+    if scan(&totals, &error, block, start, count, TC_MAX_BLOCK_TXS) != TC_CODEC_OK:
+        raise refusal(&error, False)
+    return BlockColumns(header, header_hash(block[:TC_HEADER_BYTES]), batch_of(block, start, &totals))
 
 
 def encode_block(header, transactions):

@@ -31,7 +31,7 @@ class Reader:
     def take(self, size: int, field: str) -> bytes:
         start = self.offset
         if len(self._data) - start < size:
-            raise self.error(f"{field}: {len(self._data) - start} bytes left, {size} needed", start)
+            raise self.error(f"{field}: {len(self._data) - start} bytes left, {size} needed", start, field)
         self.offset = start + size
         return self._data[start : self.offset]
 
@@ -39,7 +39,7 @@ class Reader:
         start = self.offset
         (value,) = self.fields(layout)
         if not least <= value <= most:
-            raise self.error(f"{field} is {value}, from {least} to {most}", start)
+            raise self.error(f"{field} is {value}, from {least} to {most}", start, field)
         return value
 
     def rest(self) -> bytes:
@@ -47,10 +47,10 @@ class Reader:
 
     def end(self) -> None:
         if self.offset != len(self._data):
-            raise self.error(f"{len(self._data) - self.offset} trailing bytes", self.offset)
+            raise self.error(f"{len(self._data) - self.offset} trailing bytes", self.offset, "end")
 
-    def error(self, problem: str, offset: int) -> DecodeError:
-        return DecodeError(f"{self._what}: {problem}", offset)
+    def error(self, problem: str, offset: int, field: str | None = None) -> DecodeError:
+        return DecodeError(f"{self._what}: {problem}", offset, field=field)
 
 
 U8 = struct.Struct("<B")

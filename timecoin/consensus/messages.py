@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, TypeAlias
 
 from timecoin import params
-from timecoin._core import hashing
+from timecoin._core import hashing, votes
 from timecoin.consensus.certificates import (
     BatchHeader,
     Check,
@@ -84,13 +84,9 @@ class VoteBatch:
 
     @classmethod
     def decode(cls, data: bytes) -> VoteBatch:
-        reader = Reader(data, "vote batch")
-        header = BatchHeader.read(reader)
-        signature = reader.take(64, "signature")
-        locks = reader.take(32 * header.locks, "locks")
-        acks = reader.take(32 * header.acks, "acks")
-        reader.end()
-        return cls(header, locks, acks, signature)
+        epoch, voter, sequence, decided, lock_root, ack_root, locks, acks, signature = votes.decode_vote_batch(data)
+        counts = len(locks) // 32, len(acks) // 32
+        return cls(BatchHeader(epoch, voter, sequence, decided, lock_root, ack_root, *counts), locks, acks, signature)
 
     def place(self, kind: VoteKind, txid: bytes) -> int | None:
         """Where in its list the vote for `txid` stands, or None when the batch holds none."""

@@ -79,7 +79,7 @@ class Transaction:
     @classmethod
     def decode(cls, data: bytes) -> Transaction:
         """Raises DecodeError when `data` is not exactly one canonical transaction."""
-        return cls.from_batch(codec.decode_transactions(data, count=1), 0)
+        return cls.from_batch(codec.TransactionBatch.decode(data, count=1), 0)
 
     @classmethod
     def from_batch(cls, batch: codec.TransactionBatch, index: int) -> Transaction:

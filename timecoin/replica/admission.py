@@ -46,7 +46,7 @@ class Admission:
 
     def decode(self, payload: bytes) -> list[Transaction]:
         """The transactions of a TRANSACTIONS message that are not known already. Raises DecodeError."""
-        batch = codec.decode_transactions(payload)
+        batch = codec.TransactionBatch.decode(payload)
         txids, wtxids = batch.txids, batch.wtxids
         fresh = []
         for place in range(batch.count):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from timecoin._core import codec, hashing
+from timecoin._core import codec
 from timecoin.consensus.certificates import PhaseCertificate, VoteKind
 from timecoin.consensus.core import Seat
 from timecoin.consensus.fastpath import FastPath
@@ -29,10 +29,10 @@ _MOST_BACKOFF = 64  # heights without contested transactions after failed first 
 def body_matches(digest: bytes, block: bytes) -> bool:
     """Whether `block` is the one body that `digest` stands for: the hash covers the header, the header the transactions."""
     try:
-        header, block_hash, batch = codec.decode_block(block)
+        decoded = codec.decode_block(block)
     except DecodeError:
         return False
-    return block_hash == digest and hashing.merkle_root(batch.wtxids) == header[7]
+    return decoded.hash == digest and decoded.is_bound()
 
 
 class Chain:

@@ -5,6 +5,7 @@
 #include "sha256_many.h"
 
 #define ID_BYTES 32
+#define DOMAIN_BYTES 64
 
 /* So many transactions are hashed at once: their places take a page or two of the stack. */
 #define GROUP 256
@@ -20,14 +21,6 @@ _Static_assert(AT_KEY + 32 == TC_PAYMENT_BYTES, "a payment");
 _Static_assert(TC_PAYMENT_BYTES + 32 + 16 + 2 == TC_COLLATERAL_BYTES, "a collateral");
 _Static_assert(4 + 3 * 8 + 4 * 32 == TC_HEADER_BYTES, "a header");
 
-static tc_codec_code fault(tc_codec_error *error, tc_codec_code code, size_t offset, uint64_t value, uint64_t bound) {
-    error->code = code;
-    error->offset = offset;
-    error->value = value;
-    error->bound = bound;
-    return code;
-}
-
 tc_codec_prefix tc_codec_read_prefix(const uint8_t *transaction) {
     return (tc_codec_prefix){
         .kind = transaction[AT_KIND],
@@ -40,24 +33,24 @@ tc_codec_prefix tc_codec_read_prefix(const uint8_t *transaction) {
 static tc_codec_code check_prefix(tc_codec_error *error, const uint8_t *data, size_t at) {
     tc_codec_prefix prefix = tc_codec_read_prefix(data + at);
     if (data[at + AT_VERSION] != TC_TX_VERSION)
-        return fault(error, TC_CODEC_VERSION, at + AT_VERSION, data[at + AT_VERSION], TC_TX_VERSION);
+        return tc_codec_fault(error, TC_CODEC_VERSION, at + AT_VERSION, data[at + AT_VERSION], TC_TX_VERSION);
     if (prefix.kind != TC_TX_KIND_TRANSFER && prefix.kind != TC_TX_KIND_COINBASE)
-        return fault(error, TC_CODEC_KIND, at + AT_KIND, prefix.kind, TC_TX_KIND_COINBASE);
+        return tc_codec_fault(error, TC_CODEC_KIND, at + AT_KIND, prefix.kind, TC_TX_KIND_COINBASE);
     int coinbase = prefix.kind == TC_TX_KIND_COINBASE;
     if (coinbase && prefix.inputs != 0)
-        return fault(error, TC_CODEC_COINBASE_INPUTS, at + AT_INPUTS, prefix.inputs, 0);
+        return tc_codec_fault(error, TC_CODEC_COINBASE_INPUTS, at + AT_INPUTS, prefix.inputs, 0);
     if (!coinbase && prefix.inputs == 0)
-        return fault(error, TC_CODEC_NO_INPUTS, at + AT_INPUTS, 0, 1);
+        return tc_codec_fault(error, TC_CODEC_NO_INPUTS, at + AT_INPUTS, 0, 1);
     if (prefix.inputs > TC_MAX_TX_INPUTS)
-        return fault(error, TC_CODEC_MANY_INPUTS, at + AT_INPUTS, prefix.inputs, TC_MAX_TX_INPUTS);
+        return tc_codec_fault(error, TC_CODEC_MANY_INPUTS, at + AT_INPUTS, prefix.inputs, TC_MAX_TX_INPUTS);
     if (prefix.outputs == 0)
-        return fault(error, TC_CODEC_NO_OUTPUTS, at + AT_OUTPUTS, 0, 1);
+        return tc_codec_fault(error, TC_CODEC_NO_OUTPUTS, at + AT_OUTPUTS, 0, 1);
     if (prefix.outputs > TC_MAX_TX_OUTPUTS)
-        return fault(error, TC_CODEC_MANY_OUTPUTS, at + AT_OUTPUTS, prefix.outputs, TC_MAX_TX_OUTPUTS);
+        return tc_codec_fault(error, TC_CODEC_MANY_OUTPUTS, at + AT_OUTPUTS, prefix.outputs, TC_MAX_TX_OUTPUTS);
     if (coinbase && prefix.height == 0)
-        return fault(error, TC_CODEC_COINBASE_HEIGHT, at + AT_HEIGHT, 0, 1);
+        return tc_codec_fault(error, TC_CODEC_COINBASE_HEIGHT, at + AT_HEIGHT, 0, 1);
     if (!coinbase && prefix.height != 0)
-        return fault(error, TC_CODEC_TRANSFER_HEIGHT, at + AT_HEIGHT, prefix.height, 0);
+        return tc_codec_fault(error, TC_CODEC_TRANSFER_HEIGHT, at + AT_HEIGHT, prefix.height, 0);
     return TC_CODEC_OK;
 }
 
@@ -66,31 +59,34 @@ static tc_codec_code scan_one(tc_codec_totals *totals, tc_codec_error *error, co
                               size_t *at) {
     size_t p = *at;
     if (size - p < TC_TX_HEADER_BYTES)
-        return fault(error, TC_CODEC_SHORT, p, size - p, TC_TX_HEADER_BYTES);
+        return tc_codec_fault(error, TC_CODEC_SHORT, p, size - p, TC_TX_HEADER_BYTES);
     if (check_prefix(error, data, p) != TC_CODEC_OK)
         return error->code;
     tc_codec_prefix prefix = tc_codec_read_prefix(data + p);
     p += TC_TX_HEADER_BYTES;
     size_t outpoints = (size_t)prefix.inputs * TC_OUTPOINT_BYTES;
     if (size - p < outpoints)
-        return fault(error, TC_CODEC_SHORT_INPUTS, p, size - p, outpoints);
+        return tc_codec_fault(error, TC_CODEC_SHORT_INPUTS, p, size - p, outpoints);
     p += outpoints;
+    uint32_t collaterals = 0;
     for (uint32_t i = 0; i < prefix.outputs; i++) {
         if (p == size)
-            return fault(error, TC_CODEC_SHORT_OUTPUT, p, 0, TC_PAYMENT_BYTES);
+            return tc_codec_fault(error, TC_CODEC_SHORT_OUTPUT, p, 0, TC_PAYMENT_BYTES);
         size_t length = tc_codec_output_bytes(data[p]);
         if (length == 0)
-            return fault(error, TC_CODEC_OUTPUT_KIND, p, data[p], TC_OUTPUT_COLLATERAL);
+            return tc_codec_fault(error, TC_CODEC_OUTPUT_KIND, p, data[p], TC_OUTPUT_COLLATERAL);
         if (size - p < length)
-            return fault(error, TC_CODEC_SHORT_OUTPUT, p, size - p, length);
+            return tc_codec_fault(error, TC_CODEC_SHORT_OUTPUT, p, size - p, length);
+        collaterals += data[p] == TC_OUTPUT_COLLATERAL;
         p += length;
     }
     size_t witnesses = (size_t)prefix.inputs * TC_WITNESS_BYTES;
     if (size - p < witnesses)
-        return fault(error, TC_CODEC_SHORT_WITNESSES, p, size - p, witnesses);
+        return tc_codec_fault(error, TC_CODEC_SHORT_WITNESSES, p, size - p, witnesses);
     totals->transactions++;
     totals->inputs += prefix.inputs;
     totals->outputs += prefix.outputs;
+    totals->collaterals += collaterals;
     *at = p + witnesses;
     return TC_CODEC_OK;
 }
@@ -101,14 +97,32 @@ tc_codec_code tc_codec_scan(tc_codec_totals *totals, tc_codec_error *error, cons
     memset(totals, 0, sizeof *totals);
     memset(error, 0, sizeof *error);
     while (count == TC_CODEC_UNTIL_END ? at < size : totals->transactions < count) {
-        error->transaction = totals->transactions;
+        error->item = totals->transactions;
         if (totals->transactions == most)
-            return fault(error, TC_CODEC_MANY, at, size - at, most);
+            return tc_codec_fault(error, TC_CODEC_MANY, at, size - at, most);
         if (scan_one(totals, error, data, size, &at) != TC_CODEC_OK)
             return error->code;
     }
-    error->transaction = totals->transactions;
-    return at == size ? TC_CODEC_OK : fault(error, TC_CODEC_TRAILING, at, size - at, totals->transactions);
+    error->item = totals->transactions;
+    return at == size ? TC_CODEC_OK : tc_codec_fault(error, TC_CODEC_TRAILING, at, size - at, totals->transactions);
+}
+
+size_t tc_codec_scan_items(tc_codec_totals *totals, uint8_t *codes, const tc_span *items, size_t count) {
+    size_t bytes = 0;
+    memset(totals, 0, sizeof *totals);
+    for (size_t i = 0; i < count; i++) {
+        tc_codec_totals own;
+        tc_codec_error error;
+        codes[i] = (uint8_t)tc_codec_scan(&own, &error, items[i].data, 0, items[i].size, 1, 1);
+        if (codes[i] == TC_CODEC_OK) {
+            totals->transactions++;
+            totals->inputs += own.inputs;
+            totals->outputs += own.outputs;
+            totals->collaterals += own.collaterals;
+            bytes += items[i].size;
+        }
+    }
+    return bytes;
 }
 
 typedef struct {
@@ -138,28 +152,21 @@ void tc_codec_ids(uint8_t txid[32], uint8_t wtxid[32], const uint8_t *transactio
     hash_ids(txid, wtxid, &tags, &stripped, &witnesses, 1);
 }
 
-static void put_u32(uint8_t *column, size_t i, uint32_t value) {
-    memcpy(column + i * sizeof value, &value, sizeof value);
-}
-
-static void put_u64(uint8_t *column, size_t i, uint64_t value) {
-    memcpy(column + i * sizeof value, &value, sizeof value);
-}
-
 void tc_codec_fill(const tc_codec_columns *columns, const uint8_t *data, size_t start, uint32_t count) {
     id_tags tags = make_tags();
     tc_span stripped[GROUP], tails[GROUP];
     size_t waiting = 0; /* transactions before i whose ids are not hashed yet */
     const uint8_t *p = data + start;
+    uint8_t *collateral = columns->collaterals;
     uint32_t inputs = 0, outputs = 0;
     for (uint32_t i = 0; i < count; i++) {
         const uint8_t *transaction = p;
         tc_codec_prefix prefix = tc_codec_read_prefix(p);
         columns->kinds[i] = prefix.kind;
-        put_u64(columns->heights, i, prefix.height);
-        put_u64(columns->offsets, i, (uint64_t)(p - data));
-        put_u32(columns->input_starts, i, inputs);
-        put_u32(columns->output_starts, i, outputs);
+        tc_put_u64(columns->heights, i, prefix.height);
+        tc_put_u64(columns->offsets, i, (uint64_t)(p - data));
+        tc_put_u32(columns->input_starts, i, inputs);
+        tc_put_u32(columns->output_starts, i, outputs);
         p += TC_TX_HEADER_BYTES;
         size_t outpoints = (size_t)prefix.inputs * TC_OUTPOINT_BYTES;
         size_t witnesses = (size_t)prefix.inputs * TC_WITNESS_BYTES;
@@ -167,8 +174,12 @@ void tc_codec_fill(const tc_codec_columns *columns, const uint8_t *data, size_t 
         p += outpoints;
         for (uint32_t end = outputs + prefix.outputs; outputs < end; outputs++) {
             columns->output_kinds[outputs] = p[0];
-            put_u64(columns->output_values, outputs, tc_load_u64(p + AT_VALUE));
+            tc_put_u64(columns->output_values, outputs, tc_load_u64(p + AT_VALUE));
             memcpy(columns->output_keys + (size_t)outputs * 32, p + AT_KEY, 32);
+            if (p[0] == TC_OUTPUT_COLLATERAL) {
+                memcpy(collateral, p + TC_PAYMENT_BYTES, TC_COLLATERAL_RECORD_BYTES);
+                collateral += TC_COLLATERAL_RECORD_BYTES;
+            }
             p += tc_codec_output_bytes(p[0]);
         }
         memcpy(columns->signatures + (size_t)inputs * TC_WITNESS_BYTES, p, witnesses);
@@ -182,17 +193,45 @@ void tc_codec_fill(const tc_codec_columns *columns, const uint8_t *data, size_t 
             waiting = 0;
         }
     }
-    put_u64(columns->offsets, count, (uint64_t)(p - data));
-    put_u32(columns->input_starts, count, inputs);
-    put_u32(columns->output_starts, count, outputs);
+    tc_put_u64(columns->offsets, count, (uint64_t)(p - data));
+    tc_put_u32(columns->input_starts, count, inputs);
+    tc_put_u32(columns->output_starts, count, outputs);
+}
+
+void tc_codec_sizes(uint8_t *sizes, const uint8_t *offsets, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++)
+        tc_put_u64(sizes, i, tc_get_u64(offsets, (size_t)i + 1) - tc_get_u64(offsets, i));
+}
+
+void tc_codec_output_outpoints(uint8_t *outpoints, const uint8_t *txids, const uint8_t *output_starts, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t outputs = tc_get_u32(output_starts, (size_t)i + 1) - tc_get_u32(output_starts, i);
+        for (uint32_t index = 0; index < outputs; index++) {
+            memcpy(outpoints, txids + (size_t)i * ID_BYTES, ID_BYTES);
+            tc_store_u32(outpoints + ID_BYTES, index);
+            outpoints += TC_OUTPOINT_BYTES;
+        }
+    }
+}
+
+void tc_codec_input_messages(uint8_t *messages, const uint8_t domain[64], const uint8_t *txids,
+                             const uint8_t *input_starts, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t inputs = tc_get_u32(input_starts, (size_t)i + 1) - tc_get_u32(input_starts, i);
+        for (; inputs > 0; inputs--) {
+            memcpy(messages, domain, DOMAIN_BYTES);
+            memcpy(messages + DOMAIN_BYTES, txids + (size_t)i * ID_BYTES, ID_BYTES);
+            messages += TC_INPUT_MESSAGE_BYTES;
+        }
+    }
 }
 
 tc_codec_code tc_codec_check_header(tc_codec_error *error, const uint8_t header[TC_HEADER_BYTES]) {
     memset(error, 0, sizeof *error);
     if (header[0] != TC_BLOCK_VERSION)
-        return fault(error, TC_CODEC_HEADER_VERSION, 0, header[0], TC_BLOCK_VERSION);
+        return tc_codec_fault(error, TC_CODEC_HEADER_VERSION, 0, header[0], TC_BLOCK_VERSION);
     if (header[1] > 1)
-        return fault(error, TC_CODEC_HEADER_CLOSES, 1, header[1], 1);
+        return tc_codec_fault(error, TC_CODEC_HEADER_CLOSES, 1, header[1], 1);
     return TC_CODEC_OK;
 }
 

@@ -129,7 +129,7 @@ async def _find(node: Backend, txid: bytes) -> tuple[Transaction, _Spot | None]:
         block = node.storage.get(BLOCKS, height_key(spot.height))
         if block is None:
             raise RpcError(NOT_FOUND, f"block {spot.height} is not stored here")
-        return Transaction.from_batch(codec.decode_block(block)[2], spot.place)
+        return Transaction.from_batch(codec.decode_block(block).transactions, spot.place)
 
     return await node.read(read), spot
 
