@@ -1,18 +1,21 @@
-"""One value has one encoding; what decodes is that value; what a message may claim `inspect` decides without a key."""
+"""The bounds of messages, their signatures, and what `inspect` decides without a key. Their decoders: tests/decoders."""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.consensus.codecs import CODECS, Codec, decode_or_refuse, memory_to_refuse
 from tests.consensus.helpers import CHAIN, batch_of, operators, phase_certificate, signed, txid
+from tests.decoders import values
 from timecoin import params
 from timecoin._core import ed25519
-from timecoin.consensus.certificates import Phase, PhaseCertificate, VoteKind
+from timecoin.consensus.certificates import Phase, PhaseCertificate, VoteCertificate, VoteKind
+from timecoin.consensus.evidence import Evidence
 from timecoin.consensus.messages import Message, NewView, PhaseVote, Proposal, ViewChange, VoteBatch
 from timecoin.consensus.quorum import Quorum
 from timecoin.errors import DecodeError, ValidationError
@@ -21,56 +24,28 @@ FOUR = Quorum.of(4)
 BLOCK = b"a block"
 DIGEST = txid("its digest")
 HEADER_BYTES = 98  # of a batch: epoch, voter, sequence, decided, two roots, two counts
-each_codec = pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.name)
-quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
-class TestEveryDecoder:
-    @each_codec
-    @given(data=st.data())
-    @quick
-    def test_it_reads_back_what_was_written(self, codec: Codec, data: st.DataObject) -> None:
-        value = data.draw(codec.values)
-        assert codec.decode(value.encode()) == value
+READ_BACK: dict[str, tuple[st.SearchStrategy[Any], Callable[[bytes], Any]]] = {
+    "phase certificate": (values.phase_certificates, PhaseCertificate.decode),
+    "vote certificate": (values.vote_certificates(), VoteCertificate.decode),
+    "vote batch": (values.vote_batches(), VoteBatch.decode),
+    "PREPARE": (values.phase_votes(Phase.PREPARE), lambda data: PhaseVote.decode(Phase.PREPARE, data)),
+    "COMMIT": (values.phase_votes(Phase.COMMIT), lambda data: PhaseVote.decode(Phase.COMMIT, data)),
+    "PRE-PREPARE": (values.proposals, Proposal.decode),
+    "VIEW-CHANGE": (values.view_changes, ViewChange.decode),
+    "NEW-VIEW": (values.new_views(), NewView.decode),
+    "evidence": (values.evidences, Evidence.decode),
+}
 
-    @each_codec
-    @given(data=st.data())
-    @quick
-    def test_whatever_is_accepted_is_written_as_the_same_bytes(self, codec: Codec, data: st.DataObject) -> None:
-        encoded = bytearray(data.draw(codec.values).encode())
-        for _ in range(data.draw(st.integers(1, 4))):
-            place = data.draw(st.integers(0, len(encoded) - 1))
-            encoded[place] = data.draw(st.integers(0, 255))
-        value = decode_or_refuse(codec, bytes(encoded))
-        assert value is None or codec.decode(value.encode()) == value
 
-    @each_codec
-    @given(data=st.data())
-    @quick
-    def test_what_is_cut_off_or_goes_on_is_refused(self, codec: Codec, data: st.DataObject) -> None:
-        encoded = data.draw(codec.values).encode()
-        if not codec.open_ended:
-            with pytest.raises(DecodeError):
-                codec.decode(encoded + data.draw(st.binary(min_size=1, max_size=3)))
-            with pytest.raises(DecodeError):
-                codec.decode(encoded[: data.draw(st.integers(0, len(encoded) - 1))])
-        else:
-            shorter = encoded[: data.draw(st.integers(0, len(encoded)))]
-            value = decode_or_refuse(codec, shorter)
-            assert value is None or value.encode() == shorter
-
-    @each_codec
-    @given(data=st.binary(max_size=300))
-    @quick
-    def test_any_bytes_at_all(self, codec: Codec, data: bytes) -> None:
-        value = decode_or_refuse(codec, data)
-        assert value is None or value.encode() == data
-
-    @each_codec
-    @given(filler=st.sampled_from([0x00, 0x01, 0x7F, 0xFF]), size=st.integers(0, 400))
-    @settings(max_examples=15, deadline=None)
-    def test_a_count_that_lies_takes_no_memory(self, codec: Codec, filler: int, size: int) -> None:
-        assert memory_to_refuse(codec, bytes([filler]) * size) < 200_000
+@pytest.mark.parametrize("kind", READ_BACK)
+@given(data=st.data())
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+def test_it_reads_back_what_was_written(kind: str, data: st.DataObject) -> None:
+    strategy, decode = READ_BACK[kind]
+    value = data.draw(strategy)
+    assert decode(value.encode()) == value
 
 
 class TestBounds:

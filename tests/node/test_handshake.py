@@ -139,6 +139,7 @@ def test_a_hello_with_more_or_fewer_fields() -> None:
     for cut in (0, 1, 10, len(whole) - 1):
         assert refused(listener(), Kind.HELLO, whole[:cut]) is Reason.BAD_HELLO
     assert refused(listener(), Kind.HELLO, whole + b"x") is Reason.BAD_HELLO
+    assert refused(listener(), Kind.HELLO, whole.replace(b"timecoin", b"time\xffoin")) is Reason.BAD_HELLO
 
 
 def test_messages_out_of_order() -> None:

@@ -136,7 +136,7 @@ class Handshake:
             if preface.version != own.version:
                 raise HandshakeError(Reason.WRONG_VERSION, f"the peer speaks {preface.version}, we speak {own.version}")
             hello = msgspec.msgpack.decode(payload, type=Hello)
-        except (msgspec.MsgspecError, RecursionError) as error:
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             raise HandshakeError(Reason.BAD_HELLO, f"HELLO: {error}") from error
         if not hello.agent.isprintable():
             raise HandshakeError(Reason.BAD_HELLO, "HELLO: the agent's name is not printable")
