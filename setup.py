@@ -7,6 +7,7 @@ timecoin/params.py; the C side gets them through a header generated here before 
 from __future__ import annotations
 
 import os
+import re
 import runpy
 import shutil
 import subprocess
@@ -21,22 +22,24 @@ CORE = Path("timecoin/_core")
 
 SHA256 = ["cpu", "sha256", "sha256_sha"]
 SHA256_MANY = [*SHA256, "sha256_avx2", "sha256_avx512", "sha256_many"]
+LTHASH = ["blake3", "lthash", *(f"lthash/sum_{part}" for part in ("avx2", "avx512", "portable")), *SHA256]
 # module -> the C kernels that it is linked with
 KERNELS = {
     "codec": ["codec", *SHA256_MANY],
-    "coins": ["coins"],
+    "coins": [*(f"coins{part}" for part in ("", "_block", "_cache", "_index", "_inner", "_records", "_rows")), *LTHASH],
     "ed25519": ["cpu", *(f"ed25519/{part}" for part in ("backend_avx2", "backend_ifma", "backend_portable", "scalar", "verify"))],
     "hashing": ["merkle", *SHA256_MANY],
-    "lthash": ["blake3", "lthash", *(f"lthash/sum_{part}" for part in ("avx2", "avx512", "portable")), *SHA256],
-    "pool": ["feepool"],
+    "lthash": LTHASH,
+    "pool": ["txpool", "txselect"],
     "sodium": [],
     "tally": ["tally"],
+    "transfers": ["transfers"],
     "votes": ["votes"],
 }
 # Code for lanes is written by hand. What gcc's vectorizers add to it is slower, and gcc 12 was seen to get the bytes of a digest
 # wrong with it for AVX-512.
 BY_HAND = ["-fno-tree-vectorize", "-fno-tree-slp-vectorize"]
-FLAGS = {"codec": BY_HAND, "ed25519": BY_HAND, "hashing": BY_HAND, "lthash": BY_HAND}
+FLAGS = {"codec": BY_HAND, "coins": BY_HAND, "ed25519": BY_HAND, "hashing": BY_HAND, "lthash": BY_HAND}
 LINKED_WITH_SODIUM = {"ed25519", "sodium"}
 
 
@@ -94,6 +97,20 @@ class BuildCore(build_ext):
         super().build_extensions()
 
 
+def headers_of(sources: list[Path]) -> list[str]:
+    """The core's headers that these sources include, directly or not: what a module has to be built again for."""
+    folder = ROOT / CORE / "c"
+    left, found = [ROOT / source for source in sources], set()
+    while left:
+        source = left.pop()
+        for name in re.findall(r'#include "([^"]+)"|cdef extern from "([^"]+)"', source.read_text()):
+            header = next((path for path in (source.parent / "".join(name), folder / "".join(name)) if path.exists()), None)
+            if header is not None and header not in found:
+                found.add(header)
+                left.append(header)
+    return sorted(str(path) for path in found)
+
+
 def extensions() -> list[Extension]:
     from Cython.Build import cythonize
 
@@ -103,10 +120,11 @@ def extensions() -> list[Extension]:
     modules = []
     for name, kernels in KERNELS.items():
         sodium = name in LINKED_WITH_SODIUM
+        sources = [CORE / f"{name}.pyx", *(CORE / "c" / f"{kernel}.c" for kernel in kernels)]
         modules.append(
             Extension(
                 f"timecoin._core.{name}",
-                [str(CORE / f"{name}.pyx"), *(str(CORE / "c" / f"{kernel}.c") for kernel in kernels)],
+                [str(source) for source in sources],
                 include_dirs=[str(CORE / "c"), *(include_dirs if sodium else [])],
                 library_dirs=library_dirs if sodium else [],
                 runtime_library_dirs=rpath if sodium else [],
@@ -121,7 +139,7 @@ def extensions() -> list[Extension]:
                     *FLAGS.get(name, []),
                 ],
                 extra_link_args=["-pthread"],
-                depends=[str(path) for path in sorted((ROOT / CORE / "c").rglob("*.h"))],
+                depends=headers_of(sources),
             )
         )
     return cythonize(modules, compiler_directives=directives, build_dir="build/cython")

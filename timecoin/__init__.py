@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from timecoin._core.codec import TransactionBatch
-    from timecoin._core.coins import CoinTable
+    from timecoin._core.coins import UtxoSet
     from timecoin._core.ed25519 import VerifyingKeys, cpu_backend, verify, verify_batch
     from timecoin._core.hashing import merkle_root, sha256_many
     from timecoin._core.lthash import LtHash
-    from timecoin._core.pool import FeeOrder
+    from timecoin._core.pool import FeePool
     from timecoin._core.tally import Tally
     from timecoin._core.votes import VoteBatches
     from timecoin.consensus.certificates import verify_commit, verify_finality
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "CoinTable",
-    "FeeOrder",
+    "FeePool",
     "Keypair",
     "LtHash",
     "Tally",
     "TransactionBatch",
+    "UtxoSet",
     "VerifyingKeys",
     "VoteBatches",
     "cpu_backend",
@@ -50,12 +50,12 @@ __all__ = [
 ]
 
 _HOMES = {
-    "CoinTable": "timecoin._core.coins",
-    "FeeOrder": "timecoin._core.pool",
+    "FeePool": "timecoin._core.pool",
     "Keypair": "timecoin.keys",
     "LtHash": "timecoin._core.lthash",
     "Tally": "timecoin._core.tally",
     "TransactionBatch": "timecoin._core.codec",
+    "UtxoSet": "timecoin._core.coins",
     "VerifyingKeys": "timecoin._core.ed25519",
     "VoteBatches": "timecoin._core.votes",
     "cpu_backend": "timecoin._core.ed25519",

@@ -30,15 +30,30 @@ class ValidationError(TimecoinError):
 
 
 class TransactionError(ValidationError):
-    """A transaction that is invalid, or (reasons in `ledger.checks.POLICY`) not wanted here now."""
+    """A transaction that is invalid, or (reasons in `ledger.checks.POLICY`) not wanted here now.
+
+    `transaction`: its place, where it is one of many.
+    """
+
+    def __init__(self, reason: str, message: str, transaction: int | None = None) -> None:
+        super().__init__(reason, message)
+        self.transaction = transaction
 
 
 class BlockError(ValidationError):
-    """A block that is invalid at this height."""
+    """A block that is invalid at this height. `transaction`: the place in the block of the one at fault, where there is one."""
+
+    def __init__(self, reason: str, message: str, transaction: int | None = None) -> None:
+        super().__init__(reason, message)
+        self.transaction = transaction
 
 
 class CertificateError(ValidationError):
     """A certificate that proves nothing: too few votes, a wrong signature, a vote of another network or epoch."""
+
+
+class SnapshotError(ValidationError):
+    """A snapshot that is damaged, or proves nothing by this genesis document. Nothing of it was used; get another one."""
 
 
 class ProtocolError(TimecoinError):
@@ -67,6 +82,10 @@ class DirectoryInUse(StorageError):
 
 class WrongNetwork(StorageError):
     """The data directory was made for another genesis document. One of the two is to be exchanged."""
+
+
+class WorkerError(TimecoinError):
+    """Workers that verify signatures died or cannot be reached. Nothing is said of what they had; try again, or with fewer."""
 
 
 class KeystoreError(TimecoinError):

@@ -69,6 +69,8 @@ MAX_PENDING_BYTES = 300 * 1024 * 1024
 MAX_WAITING = 1_000  # transactions whose inputs are not here yet
 MAX_WAITING_BYTES = 16 * 1024 * 1024
 MAX_CONFLICTS = 8  # uncertified transactions in the pool that spend one outpoint
+MAX_PACKAGE_TXS = 64  # a transaction and its ancestors in the pool, whose fees count together; beyond it, parents first
+MAX_PACKAGE_INPUTS = 1_024  # of these together
 MAX_REJECTED = 50_000
 REJECTED_TTL_MS = 600_000
 

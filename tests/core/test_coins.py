@@ -1,45 +1,45 @@
+"""The set of coins without a store: one call at a time. Long histories stand in test_coins_histories.py."""
+
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
+import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from tests.core.twins_ledger import CoinTableTwin, siphash
-from timecoin._core.coins import CoinTable, siphash13
+from tests.core.twin_coins import TwinCoin, UtxoSetTwin, coin, columns, numbered, outpoint
+from tests.core.twins_ledger import siphash
+from timecoin import params
+from timecoin._core.codec import encode_coin
+from timecoin._core.coins import UtxoSet, records, siphash13
 
 SEED = bytes(range(16))
 MAX_U64 = 2**64 - 1
+FINAL = params.FINAL_HEIGHT
 
 
-def make_outpoint(number: int) -> bytes:
-    return number.to_bytes(32, "big") + (number % 3).to_bytes(4, "little")
+def filled(*numbers: int, height: int = 7) -> UtxoSet:
+    coins = UtxoSet()
+    fill(coins, *numbers, height=height)
+    return coins
 
 
-def make_coin(number: int, height: int = 7) -> tuple[int, bytes, int, int]:
-    return number * 1000, bytes([number % 256]) * 32, number % 2, height
+def fill(coins: UtxoSet, *numbers: int, height: int = 7) -> bytes:
+    points, values, keys, kinds, collaterals = numbered(numbers)
+    coins.add(points, values, keys, kinds, height, collaterals)
+    return points
 
 
-def fill(table: CoinTable, numbers: list[int], height: int = 7) -> bytes:
-    coins = [make_coin(number, height) for number in numbers]
-    outpoints = b"".join(map(make_outpoint, numbers))
-    table.add(
-        outpoints,
-        [coin[0] for coin in coins],
-        b"".join(coin[1] for coin in coins),
-        bytes(coin[2] for coin in coins),
-        [coin[3] for coin in coins],
-    )
-    return outpoints
+def contents(coins: UtxoSet, size: int = 4096) -> dict[bytes, bytes]:
+    pages = list(coins.pages(size))
+    assert all(len(page) == size for page in pages[:-1])
+    return {point: record for page in pages for point, record in page}
 
 
-def contents(table: CoinTable, batch: int = 4096) -> dict[bytes, tuple[int, bytes, int, int]]:
-    items = [item for items in table.items(batch) for item in items]
-    assert len(items) == len(table)
-    return {item[0]: item[1:] for item in items}
+def expected(*numbers: int, height: int = 7) -> dict[bytes, bytes]:
+    return {outpoint(number): coin(number, height).record for number in numbers}
 
 
 # The hash
@@ -56,330 +56,401 @@ def test_siphash_agrees_with_its_twin(seed: bytes, data: bytes) -> None:
 
 def test_seed_has_sixteen_bytes() -> None:
     with pytest.raises(ValueError, match="seed: 15 bytes, expected 16"):
-        CoinTable(SEED[:15])
+        UtxoSet(SEED[:15])
     with pytest.raises(ValueError, match="seed: 17 bytes, expected 16"):
         siphash13(SEED + b"x", b"")
 
 
-# One call at a time
+# What there is
 
 
-def test_a_new_table_is_empty() -> None:
-    table = CoinTable()
-    assert len(table) == 0
-    assert list(table.items()) == []
-    assert table.get(make_outpoint(1)) == [None]
-    assert table.contains(make_outpoint(1) * 2) == b"\0\0"
-    assert table.locker(make_outpoint(1)) is None
-    assert table.unlock(make_outpoint(1), bytes(32)) == 0
+def test_a_new_set_is_empty() -> None:
+    coins = UtxoSet(SEED)
+    assert len(coins) == coins.resident == coins.dirty == coins.excess_bytes == 0
+    assert list(coins.pages()) == []
+    assert coins.get(outpoint(1)).row(0) is None
+    assert coins.contains(outpoint(1) * 2) == b"\0\0"
+    assert coins.locker(outpoint(1)) is None
+    assert coins.unlock(outpoint(1), bytes(32)) == 0
+    assert coins.probes() == (0, 0)
+    assert coins.state() == bytes(2048)
+    assert coins.commitment() == UtxoSetTwin().commitment()
 
 
 def test_empty_batches_change_nothing() -> None:
-    table = CoinTable()
-    batches = table.items()
-    table.add(b"", [], b"", b"", [])
-    table.spend(b"")
-    table.set_height(b"", 1)
-    assert table.get(b"") == []
-    assert table.contains(b"") == b""
-    assert table.lock(b"", bytes(32), 0) is None
-    assert list(batches) == []
+    coins = UtxoSet()
+    pages = coins.pages()
+    coins.add(b"", [], b"", b"", [])
+    coins.spend(b"")
+    coins.set_height(b"", 1)
+    coins.flushed(b"", b"")
+    coins.load(b"", [])
+    assert len(coins.get(b"")) == 0
+    assert coins.get(b"").collaterals == b""
+    assert coins.contains(b"") == b""
+    assert coins.lock(b"", bytes(32), 0) is None
+    assert coins.lock_many(b"", [0], b"", 0) == []
+    assert records(b"", [], b"", b"", b"", 0) == []
+    assert list(pages) == []
+
+
+def test_get_answers_in_columns() -> None:
+    coins = filled(1, 3, 10)
+    points = [outpoint(number) for number in (10, 2, 3, 1)]
+    found = coins.get(b"".join(points))
+    assert found.count == len(found) == 4
+    assert found.outpoints == b"".join(points)
+    assert list(found.found) == [1, 0, 1, 1]
+    assert list(found.values) == [10_000, 0, 3000, 1000]
+    assert found.keys == bytes([10]) * 32 + bytes(32) + bytes([3]) * 32 + bytes([1]) * 32
+    assert list(found.kinds) == [1, 0, 1, 0]
+    assert list(found.heights) == [7, 0, 7, 7]
+    assert found.collaterals == coin(10).collateral + coin(3).collateral
+    assert [found.row(i) for i in range(4)] == [
+        (10_000, bytes([10]) * 32, 1, 7),
+        None,
+        (3000, bytes([3]) * 32, 1, 7),
+        (1000, bytes([1]) * 32, 0, 7),
+    ]
+    assert [found.collateral(i) for i in range(4)] == [coin(10).collateral, b"", coin(3).collateral, b""]
+    for wrong in (-1, 4):
+        with pytest.raises(IndexError, match=f"row {wrong} of 4"):
+            found.row(wrong)
+        with pytest.raises(IndexError, match=f"row {wrong} of 4"):
+            found.collateral(wrong)
+    with pytest.raises(TypeError):
+        found.values[0] = 1
+
+
+@pytest.mark.parametrize("count", [1, 31, 32, 33, 64, 100])
+def test_every_place_of_a_batch_is_answered(count: int) -> None:
+    coins = filled(*range(0, count, 2))
+    points = numbered(range(count)).outpoints
+    found = coins.get(points)
+    assert coins.contains(points) == bytes(found.found) == bytes(number % 2 == 0 for number in range(count))
+    for number in range(count):
+        one = coin(number)
+        assert found.row(number) == ((one.value, one.key, one.kind, 7) if number % 2 == 0 else None)
 
 
 @pytest.mark.parametrize("value", [0, 1, 10**18, MAX_U64])
-def test_values_and_heights_are_64_bits_wide(value: int) -> None:
-    table = CoinTable()
-    table.add(make_outpoint(1), [value], bytes(32), b"\xff", [value])
-    assert table.get(make_outpoint(1)) == [(value, bytes(32), 255, value)]
+def test_values_are_64_bits_wide(value: int) -> None:
+    coins = UtxoSet()
+    coins.add(outpoint(1), [value], bytes(32), b"\0", [FINAL - 1])
+    assert coins.get(outpoint(1)).row(0) == (value, bytes(32), 0, FINAL - 1)
+    assert next(coins.pages())[0][1] == TwinCoin(value, bytes(32), 0, FINAL - 1, b"").record
+
+
+def test_columns_are_taken_in_any_form() -> None:
+    points, values, keys, kinds, collaterals = numbered([1, 3])
+    heights = [5, 2**32 - 2]
+    twin = UtxoSetTwin()
+    twin.add([outpoint(1), outpoint(3)], [coin(1, heights[0]), coin(3, heights[1])])
+    arrays = [np.frombuffer(data, dtype=np.uint8) for data in (points, keys, kinds, collaterals)]
+    native = np.array(values, dtype=np.uint64)
+    for point_form, value_form, key_form, kind_form, height_form, collateral_form in (
+        (points, values, keys, kinds, heights, collaterals),
+        (bytearray(points), tuple(values), memoryview(keys), bytearray(kinds), (*heights,), bytearray(collaterals)),
+        (arrays[0], native, arrays[1].reshape(2, 32), arrays[2], np.array(heights, dtype=np.int64), arrays[3]),
+        (arrays[0].reshape(2, 36), native.tobytes(), keys, kinds, np.array(heights, dtype=np.uint32), collaterals),
+        (memoryview(points), memoryview(native), keys, kinds, range(5, 2**32, 2**32 - 7), collaterals),
+    ):
+        coins = UtxoSet()
+        coins.add(point_form, value_form, key_form, kind_form, height_form, collateral_form)  # type: ignore[arg-type]
+        assert coins.state() == twin.state()
+        assert np.frombuffer(coins.get(point_form).values, dtype=np.uint64).tolist() == values  # type: ignore[arg-type]
+        assert coins.lock_many(point_form, np.array([0, 1, 2], dtype=np.uint32), bytes(64), 1) == [None, None]  # type: ignore[arg-type]
+        coins.spend(point_form)  # type: ignore[arg-type]
+        assert coins.state() == bytes(2048)
 
 
 @pytest.mark.parametrize("value", [-1, MAX_U64 + 1])
 def test_integers_out_of_range_are_refused(value: int) -> None:
-    table = CoinTable()
-    with pytest.raises(ValueError, match=rf"values: {value}, expected 0 to 2\*\*64 - 1"):
-        table.add(make_outpoint(1), [value], bytes(32), b"\0", [0])
+    coins = UtxoSet()
+    for values in ([value], (value,)):
+        with pytest.raises(ValueError, match=rf"values: {value}, expected 0 to 2\*\*64 - 1"):
+            coins.add(outpoint(1), values, bytes(32), b"\0", [0])
     with pytest.raises(ValueError, match=rf"heights: {value}, expected"):
-        table.add(make_outpoint(1), [0], bytes(32), b"\0", [value])
-    fill(table, [1])
+        coins.add(outpoint(1), [0], bytes(32), b"\0", [value])
+    with pytest.raises(ValueError, match=rf"heights: {value}, expected"):
+        coins.add(outpoint(1), [0], bytes(32), b"\0", value)
     with pytest.raises(ValueError, match=rf"height: {value}, expected"):
-        table.set_height(make_outpoint(1), value)
+        coins.set_height(b"", value)
     with pytest.raises(ValueError, match=rf"since_ms: {value}, expected"):
-        table.lock(make_outpoint(1), bytes(32), value)
-    assert contents(table) == {make_outpoint(1): make_coin(1)}
+        coins.lock(b"", bytes(32), value)
+    with pytest.raises(ValueError, match="values: -1"):
+        coins.add(outpoint(1), np.array([-1]), bytes(32), b"\0", 0)
+    with pytest.raises(TypeError):
+        coins.add(outpoint(1), np.array([1.0]), bytes(32), b"\0", 0)
+    assert len(coins) == 0
+
+
+def test_heights_out_of_range_are_refused() -> None:
+    coins = UtxoSet()
+    one = numbered([1])
+    with pytest.raises(ValueError, match="heights: 4294967296, at most 4294967295"):
+        coins.add(*one[:4], [FINAL + 1])
+    with pytest.raises(ValueError, match="heights: 4294967296, at most 4294967295"):
+        coins.add(*one[:4], FINAL + 1)
+    with pytest.raises(ValueError, match="height: 4294967296, at most 4294967295"):
+        coins.set_height(b"", FINAL + 1)
+    for call in (
+        lambda: coins.apply(b"", *one, FINAL),
+        lambda: coins.commitment_after(b"", *one, FINAL),
+        lambda: records(*one, FINAL),
+    ):
+        with pytest.raises(ValueError, match="height: 4294967295, at most 4294967294"):
+            call()
+    assert len(coins) == 0
 
 
 def test_wrong_sizes_are_refused() -> None:
-    table = CoinTable()
-    two = make_outpoint(1) + make_outpoint(2)
+    coins = UtxoSet()
+    points, values, keys, kinds, collaterals = numbered([1, 3])
     with pytest.raises(ValueError, match="outpoints: 71 bytes, expected a multiple of 36"):
-        table.spend(two[:-1])
+        coins.spend(points[:-1])
     with pytest.raises(ValueError, match="values: 1 values, expected 2"):
-        table.add(two, [1], bytes(64), bytes(2), [1, 1])
+        coins.add(points, values[:1], keys, kinds, 1, collaterals)
+    with pytest.raises(ValueError, match="values: 2 bytes, expected 16"):
+        coins.add(points, bytes(2), keys, kinds, 1, collaterals)
     with pytest.raises(ValueError, match="keys: 32 bytes, expected 64"):
-        table.add(two, [1, 1], bytes(32), bytes(2), [1, 1])
+        coins.add(points, values, keys[:32], kinds, 1, collaterals)
     with pytest.raises(ValueError, match="kinds: 3 bytes, expected 2"):
-        table.add(two, [1, 1], bytes(64), bytes(3), [1, 1])
+        coins.add(points, values, keys, bytes(3), 1, collaterals)
     with pytest.raises(ValueError, match="heights: 3 values, expected 2"):
-        table.add(two, [1, 1], bytes(64), bytes(2), [1, 1, 1])
+        coins.add(points, values, keys, kinds, [1, 1, 1], collaterals)
+    with pytest.raises(ValueError, match="collaterals: 49 bytes, expected 50"):
+        coins.add(points, values, keys, kinds, 1, collaterals[:-1])
+    with pytest.raises(ValueError, match="collaterals: 50 bytes, expected 0"):
+        coins.add(points, values, keys, bytes(2), 1, collaterals)
     with pytest.raises(ValueError, match="txid: 31 bytes, expected 32"):
-        table.lock(two, bytes(31), 0)
+        coins.lock(points, bytes(31), 0)
     with pytest.raises(ValueError, match="outpoint: 72 bytes, expected 36"):
-        table.locker(two)
-    with pytest.raises(ValueError, match="batch: 0, expected at least 1"):
-        table.items(0)
+        coins.locker(points)
+    with pytest.raises(ValueError, match="size: 0, expected at least 1"):
+        coins.pages(0)
     with pytest.raises(TypeError):
-        table.spend("x" * 36)  # type: ignore[arg-type]
-    assert len(table) == 0
+        coins.spend("x" * 36)  # type: ignore[arg-type]
+    assert len(coins) == 0
 
 
-@pytest.mark.parametrize("wrap", [bytes, bytearray, memoryview])
-def test_any_bytes_like_is_taken(wrap: type) -> None:
-    table = CoinTable()
-    table.add(wrap(make_outpoint(1)), memoryview(bytes(8)).cast("Q"), wrap(bytes(32)), wrap(b"\0"), range(1, 2))
-    assert table.get(wrap(make_outpoint(1))) == [(0, bytes(32), 0, 1)]
-    table.spend(wrap(make_outpoint(1)))
-    assert len(table) == 0
+def test_a_kind_that_does_not_exist_is_refused() -> None:
+    coins = UtxoSet()
+    points, values, keys, _, _ = numbered([1, 2])
+    one_outpoint = f"outpoint {(2).to_bytes(32, 'big').hex()}:2 is of no kind"
+    with pytest.raises(ValueError, match=f"coin 1: {one_outpoint}"):
+        coins.add(points, values, keys, b"\0\2", 1)
+    with pytest.raises(ValueError, match=f"created 1: {one_outpoint}"):
+        coins.apply(b"", points, values, keys, b"\0\2", b"", 1)
+    with pytest.raises(ValueError, match=f"created 1: {one_outpoint}"):
+        coins.commitment_after(b"", points, values, keys, b"\0\xff", b"", 1)
+    with pytest.raises(ValueError, match=f"coin 1: {one_outpoint}"):
+        records(points, values, keys, b"\0\2", b"", 1)
+    assert len(coins) == 0
+    assert coins.state() == bytes(2048)
+
+
+# Changing
 
 
 def test_a_duplicate_is_named_and_nothing_is_added() -> None:
-    table = CoinTable()
-    fill(table, [5])
-    with pytest.raises(ValueError, match=f"coin 2: outpoint {(5).to_bytes(32, 'big').hex()}:2 is in the table"):
-        fill(table, [3, 4, 5, 6])
-    with pytest.raises(ValueError, match="coin 1: outpoint"):
-        fill(table, [8, 8])
-    assert contents(table) == {make_outpoint(5): make_coin(5)}
+    coins = filled(5)
+    state = coins.state()
+    with pytest.raises(ValueError, match=f"coin 2: outpoint {(5).to_bytes(32, 'big').hex()}:2 is in the set already"):
+        fill(coins, 3, 4, 5, 6)
+    with pytest.raises(ValueError, match=r"coin 1: outpoint .* is given twice"):
+        fill(coins, 10, 10)
+    assert contents(coins) == expected(5)
+    assert coins.state() == state
+    fill(coins, 3, 10)
+    assert contents(coins) == expected(3, 5, 10)
 
 
 def test_spending_is_all_or_none() -> None:
-    table = CoinTable()
-    points = fill(table, [1, 2, 3])
-    table.lock(points, bytes(32), 5)
-    with pytest.raises(KeyError, match=f"coin 3: outpoint {(9).to_bytes(32, 'big').hex()}:0 is not in the table"):
-        table.spend(points + make_outpoint(9))
-    with pytest.raises(KeyError, match="coin 3: outpoint"):
-        table.spend(points + make_outpoint(1))
-    assert table.contains(points) == b"\1\1\1"
-    assert table.locker(make_outpoint(1)) == (bytes(32), 5)
-    table.spend(points)
-    assert len(table) == 0
-    fill(table, [1])
-    assert table.locker(make_outpoint(1)) is None
+    coins = filled(1, 2, 3)
+    points, state = numbered([1, 2, 3]).outpoints, coins.state()
+    coins.lock(points, bytes(32), 5)
+    with pytest.raises(KeyError, match=f"coin 3: outpoint {(9).to_bytes(32, 'big').hex()}:0 is not in the set"):
+        coins.spend(points + outpoint(9))
+    with pytest.raises(KeyError, match=r"coin 3: outpoint .* is given twice"):
+        coins.spend(points + outpoint(1))
+    assert coins.contains(points) == b"\1\1\1"
+    assert coins.locker(outpoint(1)) == (bytes(32), 5)
+    assert coins.state() == state
+    coins.spend(points)
+    assert len(coins) == 0
+    assert coins.state() == bytes(2048)
+    fill(coins, 1, 3)
+    assert coins.locker(outpoint(1)) is None
+    assert coins.get(outpoint(3)).collaterals == coin(3).collateral
 
 
 def test_set_height_is_all_or_none() -> None:
-    table = CoinTable()
-    points = fill(table, [1, 2])
-    with pytest.raises(KeyError, match="coin 2"):
-        table.set_height(points + make_outpoint(3), 8)
-    assert contents(table)[make_outpoint(1)] == make_coin(1, 7)
-    table.set_height(points, 8)
-    assert contents(table) == {make_outpoint(1): make_coin(1, 8), make_outpoint(2): make_coin(2, 8)}
+    coins = filled(1, 3)
+    points = numbered([1, 3]).outpoints
+    with pytest.raises(KeyError, match=r"coin 2: .* is not in the set"):
+        coins.set_height(points + outpoint(2), 8)
+    with pytest.raises(KeyError, match=r"coin 2: .* is given twice"):
+        coins.set_height(points + outpoint(1), 8)
+    assert contents(coins) == expected(1, 3)
+    assert coins.state() == filled(1, 3).state()
+    coins.set_height(points, 8)
+    assert contents(coins) == expected(1, 3, height=8)
+    assert coins.state() == filled(1, 3, height=8).state()
+
+
+def test_final_coins_are_no_part_of_the_commitment() -> None:
+    coins = filled(1, 3, height=FINAL)
+    assert len(coins) == 2
+    assert list(coins.pages()) == []
+    assert coins.state() == bytes(2048)
+    assert coins.get(outpoint(3)).row(0) == (3000, bytes([3]) * 32, 1, FINAL)
+    coins.set_height(outpoint(3), 8)
+    assert contents(coins) == expected(3, height=8)
+    assert coins.state() == filled(3, height=8).state()
+    coins.set_height(outpoint(3), FINAL)
+    coins.spend(outpoint(1))
+    assert coins.state() == bytes(2048)
+
+
+@given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, FINAL)), max_size=20, unique_by=lambda item: item[0]))
+def test_the_commitment_is_the_twins(items: list[tuple[int, int]]) -> None:
+    coins, twin = UtxoSet(), UtxoSetTwin()
+    points, made = [outpoint(number) for number, _ in items], [coin(number, height) for number, height in items]
+    column = columns(points, made)
+    coins.add(*column[:4], [height for _, height in items], column.collaterals)
+    twin.add(points, made)
+    assert coins.state() == coins.lthash().state() == twin.state()
+    assert coins.commitment() == coins.lthash().digest() == twin.commitment()
+
+
+def test_the_elements_are_those_of_the_codec() -> None:
+    coins = filled(3, height=9)
+    one = coin(3)
+    parts = (
+        one.kind,
+        one.value,
+        one.key,
+        one.collateral[:32],
+        one.collateral[32:48],
+        int.from_bytes(one.collateral[48:], "little"),
+    )
+    state = coins.lthash()
+    state.remove([encode_coin(outpoint(3), parts) + (9).to_bytes(8, "little")])
+    assert state.state() == bytes(2048)
+
+
+def test_lthash_is_a_copy() -> None:
+    coins = filled(1)
+    coins.lthash().add([b"something else"])
+    assert coins.state() == filled(1).state()
+
+
+def test_records_are_what_pages_gives() -> None:
+    coins = filled(*range(20))
+    assert records(*numbered(range(20)), 7) == list(expected(*range(20)).values())
+    assert contents(coins, 6) == expected(*range(20))
+    other = UtxoSet()
+    other.load(b"".join(expected(*range(20))), list(expected(*range(20)).values()))
+    assert contents(other) == contents(coins)
+    assert other.state() == coins.state()
+
+
+# Locks
 
 
 def test_locks_are_all_or_none() -> None:
-    table = CoinTable()
-    fill(table, [1, 2, 3])
-    one, two, three = (make_outpoint(number) for number in (1, 2, 3))
+    coins = filled(1, 2, 3)
+    one, two, three = (outpoint(number) for number in (1, 2, 3))
     mine, other = b"m" * 32, b"o" * 32
-    assert table.lock(one + two, mine, 10) is None
-    assert table.lock(three + two, other, 11) == mine
-    assert table.locker(three) is None
-    assert table.lock(two + three, mine, 12) is None
-    assert table.locker(two) == (mine, 10)
-    assert table.locker(three) == (mine, 12)
+    assert coins.lock(one + two, mine, 10) is None
+    assert coins.lock(three + two, other, 11) == mine
+    assert coins.locker(three) is None
+    assert coins.lock(two + three, mine, 12) is None
+    assert coins.locker(two) == (mine, 10)
+    assert coins.locker(three) == (mine, 12)
     with pytest.raises(KeyError, match="coin 1"):
-        table.lock(one + make_outpoint(4), other, 13)
-    assert table.unlock(one + two + three, other) == 0
-    assert table.unlock(one + one + two + make_outpoint(4), mine) == 2
-    assert table.locker(two) is None
-    assert table.lock(one + two, other, 14) is None
-    assert table.locker(two) == (other, 14)
-    assert table.locker(three) == (mine, 12)
+        coins.lock(one + outpoint(4), other, 13)
+    assert coins.unlock(one + two + three, other) == 0
+    assert coins.unlock(one + one + two + outpoint(4), mine) == 2
+    assert coins.locker(two) is None
+    assert coins.lock(one + two, other, 14) is None
+    assert coins.locker(two) == (other, 14)
+    assert coins.locker(three) == (mine, 12)
 
 
 def test_of_many_conflicts_the_first_holder_is_named() -> None:
-    table = CoinTable()
-    points = fill(table, [1, 2, 3])
-    table.lock(make_outpoint(2), b"a" * 32, 0)
-    table.lock(make_outpoint(3), b"b" * 32, 0)
-    assert table.lock(points, b"c" * 32, 0) == b"a" * 32
-    assert table.lock(points, b"a" * 32, 0) == b"b" * 32
-    assert table.locker(make_outpoint(1)) is None
+    coins = filled(1, 2, 3)
+    points = numbered([1, 2, 3]).outpoints
+    coins.lock(outpoint(2), b"a" * 32, 0)
+    coins.lock(outpoint(3), b"b" * 32, 0)
+    assert coins.lock(points, b"c" * 32, 0) == b"a" * 32
+    assert coins.lock(points, b"a" * 32, 0) == b"b" * 32
+    assert coins.locker(outpoint(1)) is None
+
+
+def test_many_transactions_lock_in_their_order() -> None:
+    coins = filled(1, 2, 3, 4)
+    txids = [bytes([number]) * 32 for number in range(5)]
+    wanted = [[1, 2], [2, 3], [], [3, 3], [4, 1]]
+    starts = [0, 2, 4, 4, 6, 8]
+    points = numbered(number for numbers in wanted for number in numbers).outpoints
+    assert coins.lock_many(points, starts, b"".join(txids), 9) == [None, txids[0], None, None, txids[0]]
+    assert [coins.locker(outpoint(number)) for number in (1, 2, 3, 4)] == [(txids[0], 9), (txids[0], 9), (txids[3], 9), None]
+    with pytest.raises(KeyError, match=r"coin 7: outpoint .* is not in the set"):
+        coins.lock_many(points[:-36] + outpoint(9), starts, b"".join(txids), 9)
+    assert coins.locker(outpoint(4)) is None
+
+
+@pytest.mark.parametrize("starts", [[0, 3, 2], [0, 1, 3], [2, 1, 2], [3, 3, 3], [0, 0, 2**64 - 1]])
+def test_starts_that_do_not_fit_are_refused(starts: list[int]) -> None:
+    coins = filled(1, 2)
+    with pytest.raises(ValueError, match=r"starts\[\d\] to starts\[\d\]: .* expected a part of 2 outpoints"):
+        coins.lock_many(numbered([1, 2]).outpoints, starts, bytes(64), 0)
+    with pytest.raises(ValueError, match="starts: 2 values, expected 3"):
+        coins.lock_many(numbered([1, 2]).outpoints, starts[:2], bytes(64), 0)
+    assert coins.locker(outpoint(1)) is None
 
 
 def test_a_coin_stays_locked_when_others_are_spent() -> None:
-    table = CoinTable()
-    fill(table, list(range(20)))
+    coins = filled(*range(20))
     for number in range(10, 20):
-        table.lock(make_outpoint(number), bytes([number]) * 32, number)
+        coins.lock(outpoint(number), bytes([number]) * 32, number)
     for number in (*range(10), 15, 12):
-        table.spend(make_outpoint(number))
+        coins.spend(outpoint(number))
     for number in (10, 11, 13, 14, 16, 17, 18, 19):
-        assert table.lock(make_outpoint(number), b"x" * 32, 0) == bytes([number]) * 32
-        assert table.locker(make_outpoint(number)) == (bytes([number]) * 32, number)
+        assert coins.lock(outpoint(number), b"x" * 32, 0) == bytes([number]) * 32
+        assert coins.locker(outpoint(number)) == (bytes([number]) * 32, number)
+
+
+# Reading it through
 
 
 def test_a_change_ends_an_iteration() -> None:
-    changes: list[Callable[[CoinTable], object]] = [
-        lambda table: fill(table, [7]),
-        lambda table: table.spend(make_outpoint(1)),
-        lambda table: table.set_height(make_outpoint(1), 9),
+    changes: list[Callable[[UtxoSet], object]] = [
+        lambda coins: fill(coins, 7),
+        lambda coins: coins.spend(outpoint(1)),
+        lambda coins: coins.set_height(outpoint(1), 9),
+        lambda coins: coins.load(outpoint(9), [coin(9).record]),
+        lambda coins: coins.apply(outpoint(1), b"", [], b"", b"", b"", 9),
+        lambda coins: coins.undo(coins.apply(outpoint(1), b"", [], b"", b"", b"", 9)),
     ]
     for change in changes:
-        table = CoinTable()
-        fill(table, [1, 2, 3])
-        batches = table.items(1)
-        next(batches)
-        change(table)
+        coins = filled(1, 2, 3)
+        pages = coins.pages(1)
+        next(pages)
+        change(coins)
         with pytest.raises(RuntimeError, match="changed"):
-            next(batches)
+            next(pages)
 
 
 def test_a_lock_or_a_failed_change_ends_no_iteration() -> None:
-    table = CoinTable()
-    fill(table, [1, 2, 3])
-    batches = table.items(2)
-    assert len(next(batches)) == 2
-    table.lock(make_outpoint(1), bytes(32), 0)
+    coins = filled(1, 2, 3)
+    pages = coins.pages(2)
+    assert len(next(pages)) == 2
+    coins.lock(outpoint(1), bytes(32), 0)
     with pytest.raises(ValueError, match="coin 1"):
-        fill(table, [4, 1])
+        fill(coins, 4, 1)
     with pytest.raises(KeyError):
-        table.spend(make_outpoint(1) + make_outpoint(9))
-    assert [len(batch) for batch in batches] == [1]
-
-
-def test_memory_grows_with_the_table_only() -> None:
-    table = CoinTable()
-    fill(table, list(range(1000)))
-    held = table.memory_bytes()
-    assert held >= 1000 * (36 + 32 + 17)
-    for _ in range(20):
-        table.spend(b"".join(map(make_outpoint, range(500))))
-        fill(table, list(range(500)))
-    assert table.memory_bytes() == held
-
-
-class Nosy:
-    """An integer that looks into the table while the table reads it."""
-
-    def __init__(self, table: CoinTable) -> None:
-        self.table = table
-
-    def __index__(self) -> int:
-        self.table.spend(b"")
-        return 1
-
-
-def test_a_call_during_another_is_refused() -> None:
-    table = CoinTable()
-    with pytest.raises(RuntimeError, match="another call is at work"):
-        table.add(make_outpoint(1), [Nosy(table)], bytes(32), b"\0", [1])  # type: ignore[list-item]
-    fill(table, [1])
-    assert len(table) == 1
-
-
-# Against the twin
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.integers(0, 2**32), st.integers(1, 400))
-def test_long_random_histories(seed: int, size: int) -> None:
-    """Many coins come and go: growth, wrapped probes and moved rows."""
-    rng = random.Random(seed)
-    table, twin = CoinTable(rng.randbytes(16)), CoinTableTwin()
-    for step in range(12):
-        new = rng.sample(range(step * 1000, step * 1000 + 1000), rng.randrange(size))
-        fill(table, new, step)
-        twin.add([make_outpoint(number) for number in new], [make_coin(number, step) for number in new])
-        old = rng.sample(sorted(twin.coins), rng.randrange(len(twin.coins) + 1))
-        table.spend(b"".join(old))
-        twin.spend(old)
-        assert contents(table, rng.randrange(1, 100)) == twin.coins
-        asked = [*rng.sample(old, len(old) // 2), *rng.sample(sorted(twin.coins), len(twin.coins) // 2)]
-        assert table.get(b"".join(asked)) == [twin.coins.get(outpoint) for outpoint in asked]
-
-
-numbers = st.lists(st.integers(0, 11), max_size=4)
-txids = st.integers(0, 1).map(lambda number: bytes([number]) * 32)
-
-
-class Comparison(RuleBasedStateMachine):
-    """The same calls to the table and to its twin, with few outpoints, so that they meet."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.table, self.twin = CoinTable(SEED), CoinTableTwin()
-
-    def expect(self, position: int | None, error: type[Exception]) -> pytest.RaisesExc[Exception] | None:
-        return None if position is None else pytest.raises(error, match=f"coin {position}: outpoint")
-
-    @rule(numbers=numbers, height=st.integers(0, MAX_U64))
-    def add(self, numbers: list[int], height: int) -> None:
-        coins = [make_coin(number, height) for number in numbers]
-        expected = self.expect(self.twin.add([make_outpoint(number) for number in numbers], coins), ValueError)
-        if expected is None:
-            fill(self.table, numbers, height)
-        else:
-            with expected:
-                fill(self.table, numbers, height)
-
-    @rule(numbers=numbers)
-    def spend(self, numbers: list[int]) -> None:
-        outpoints = [make_outpoint(number) for number in numbers]
-        expected = self.expect(self.twin.spend(outpoints), KeyError)
-        if expected is None:
-            self.table.spend(b"".join(outpoints))
-        else:
-            with expected:
-                self.table.spend(b"".join(outpoints))
-
-    @rule(numbers=numbers, height=st.integers(0, 9))
-    def set_height(self, numbers: list[int], height: int) -> None:
-        outpoints = [make_outpoint(number) for number in numbers]
-        expected = self.expect(self.twin.missing(outpoints), KeyError)
-        if expected is None:
-            self.table.set_height(b"".join(outpoints), height)
-            self.twin.set_height(outpoints, height)
-        else:
-            with expected:
-                self.table.set_height(b"".join(outpoints), height)
-
-    @rule(numbers=numbers, txid=txids, since_ms=st.integers(0, MAX_U64))
-    def lock(self, numbers: list[int], txid: bytes, since_ms: int) -> None:
-        outpoints = [make_outpoint(number) for number in numbers]
-        expected = self.expect(self.twin.missing(outpoints), KeyError)
-        if expected is None:
-            found = self.table.lock(b"".join(outpoints), txid, since_ms)
-            assert found == self.twin.lock(outpoints, txid, since_ms)
-        else:
-            with expected:
-                self.table.lock(b"".join(outpoints), txid, since_ms)
-
-    @precondition(lambda self: self.twin.coins)
-    @rule(picks=st.lists(st.integers(0, 11), min_size=1, max_size=3), txid=txids, since_ms=st.integers(0, 9))
-    def lock_what_is_there(self, picks: list[int], txid: bytes, since_ms: int) -> None:
-        coins = sorted(self.twin.coins)
-        outpoints = [coins[pick % len(coins)] for pick in picks]
-        assert self.table.lock(b"".join(outpoints), txid, since_ms) == self.twin.lock(outpoints, txid, since_ms)
-
-    @rule(numbers=numbers, txid=txids)
-    def unlock(self, numbers: list[int], txid: bytes) -> None:
-        outpoints = [make_outpoint(number) for number in numbers]
-        assert self.table.unlock(b"".join(outpoints), txid) == self.twin.unlock(outpoints, txid)
-
-    @invariant()
-    def same(self) -> None:
-        everything = [make_outpoint(number) for number in range(12)]
-        column = b"".join(everything)
-        assert contents(self.table, 3) == self.twin.coins
-        assert self.table.get(column) == [self.twin.coins.get(outpoint) for outpoint in everything]
-        assert self.table.contains(column) == bytes(outpoint in self.twin.coins for outpoint in everything)
-        assert [self.table.locker(outpoint) for outpoint in everything] == list(self.lockers(everything))
-
-    def lockers(self, outpoints: list[bytes]) -> Iterator[tuple[bytes, int] | None]:
-        return (self.twin.locks.get(outpoint) for outpoint in outpoints)
-
-
-TestComparison = Comparison.TestCase
-TestComparison.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+        coins.spend(outpoint(1) + outpoint(9))
+    assert [len(page) for page in pages] == [1]

@@ -1,12 +1,10 @@
-"""Plain Python twins of the coin table, the tally and the fee order: slow, short, and written from the rules instead of
-from the C."""
+"""A plain Python twin of the tally, and SipHash: slow, short, and written from the rules instead of from the C."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 
 MASK = 0xFFFF_FFFF_FFFF_FFFF
 
@@ -47,54 +45,6 @@ def siphash(seed: bytes, data: bytes, rounds: int = 1, final_rounds: int = 3) ->
     return v[0] ^ v[1] ^ v[2] ^ v[3]
 
 
-# Coins
-
-
-@dataclass
-class CoinTableTwin:
-    coins: dict[bytes, tuple[int, bytes, int, int]] = field(default_factory=dict)
-    locks: dict[bytes, tuple[bytes, int]] = field(default_factory=dict)
-
-    def add(self, outpoints: Sequence[bytes], coins: Sequence[tuple[int, bytes, int, int]]) -> int | None:
-        """Position of the first duplicate, or None."""
-        for i, outpoint in enumerate(outpoints):
-            if outpoint in self.coins or outpoint in outpoints[:i]:
-                return i
-        self.coins.update(zip(outpoints, coins, strict=True))
-        return None
-
-    def spend(self, outpoints: Sequence[bytes]) -> int | None:
-        """Position of the first that is missing, or None."""
-        for i, outpoint in enumerate(outpoints):
-            if outpoint not in self.coins or outpoint in outpoints[:i]:
-                return i
-        for outpoint in outpoints:
-            del self.coins[outpoint]
-            self.locks.pop(outpoint, None)
-        return None
-
-    def missing(self, outpoints: Sequence[bytes]) -> int | None:
-        return next((i for i, outpoint in enumerate(outpoints) if outpoint not in self.coins), None)
-
-    def set_height(self, outpoints: Sequence[bytes], height: int) -> None:
-        for outpoint in outpoints:
-            self.coins[outpoint] = (*self.coins[outpoint][:3], height)
-
-    def lock(self, outpoints: Sequence[bytes], txid: bytes, since_ms: int) -> bytes | None:
-        for outpoint in outpoints:
-            if outpoint in self.locks and self.locks[outpoint][0] != txid:
-                return self.locks[outpoint][0]
-        for outpoint in outpoints:
-            self.locks.setdefault(outpoint, (txid, since_ms))
-        return None
-
-    def unlock(self, outpoints: Sequence[bytes], txid: bytes) -> int:
-        mine = {outpoint for outpoint in outpoints if outpoint in self.locks and self.locks[outpoint][0] == txid}
-        for outpoint in mine:
-            del self.locks[outpoint]
-        return len(mine)
-
-
 # Votes
 
 
@@ -123,21 +73,3 @@ class TallyTwin:
 
     def remove(self, ids: Sequence[bytes]) -> int:
         return sum(self.votes.pop(item, None) is not None for item in ids)
-
-
-# Fees
-
-
-@dataclass
-class FeeOrderTwin:
-    entries: dict[bytes, tuple[int, int, bool]] = field(default_factory=dict)  # in order of age
-
-    def _from_best(self) -> Iterator[bytes]:
-        return iter(sorted(self.entries, key=lambda txid: -Fraction(*self.entries[txid][:2])))
-
-    def best(self, limit: int | None = None) -> list[bytes]:
-        return list(self._from_best())[:limit]
-
-    def lowest(self) -> tuple[bytes, int, int] | None:
-        evictable = [txid for txid in self._from_best() if not self.entries[txid][2]]
-        return (evictable[-1], *self.entries[evictable[-1]][:2]) if evictable else None

@@ -18,6 +18,7 @@ from tests.decoders import values
 from timecoin import params
 from timecoin._core import codec
 from timecoin._core.codec import TransactionBatch
+from timecoin._core.coins import UtxoSet
 from timecoin._core.votes import VoteBatches, decode_vote_batch
 from timecoin.consensus.certificates import Phase, PhaseCertificate, VoteCertificate
 from timecoin.consensus.evidence import Evidence
@@ -31,7 +32,7 @@ from timecoin.ledger.transactions import Transaction
 from timecoin.node import discovery, handshake
 from timecoin.node.framing import FrameReader, encode_frame, unpack
 from timecoin.node.handshake import Handshake, HandshakeError, Reason
-from timecoin.replica import journal, payloads
+from timecoin.replica import journal, layout, payloads
 from timecoin.replica.wire import Kind
 
 # What decoding may take at once: Python's objects for a transaction of 55 bytes are 30 times as large.
@@ -362,9 +363,34 @@ WIRE = (
     ),
 )
 
-DECODERS: tuple[Decoder, ...] = (*CODEC, *CONSENSUS, *WIRE)
+# What stands on a disk
+
+
+def undo_record(coins: dict[bytes, int], made: int) -> bytes:
+    """What the set returns for a block that spends all these coins, values by outpoint, and makes so many."""
+    points, values = b"".join(coins), list(coins.values())
+    held = UtxoSet()
+    held.add(points, values, bytes(32 * len(coins)), bytes(len(coins)), 1)
+    created = b"".join(b"\xff" * 32 + number.to_bytes(4, "little") for number in range(made))
+    return held.apply(points, created, [1] * made, bytes(32 * made), bytes(made), b"", 2)
+
+
+outpoints = st.binary(min_size=36, max_size=36).filter(lambda point: not point.startswith(b"\xff"))
+undo_records = st.builds(undo_record, st.dictionaries(outpoints, st.integers(1, 2**60), max_size=4), st.integers(0, 3))
+STORE: tuple[Decoder, ...] = (
+    Decoder("replica.layout.decode_undo", undo_records, layout.decode_undo, None),
+    Decoder(
+        "replica.layout.decode_epoch",
+        st.builds(layout.encode_epoch, st.integers(0, 2**64 - 1), values.masternode_sets),
+        layout.decode_epoch,
+        lambda epoch: layout.encode_epoch(*epoch),
+    ),
+)
+
+DECODERS: tuple[Decoder, ...] = (*CODEC, *CONSENSUS, *WIRE, *STORE)
 
 # Functions that are called so and are in the table under another name.
 ELSEWHERE = {
     "replica.admission.Admission.decode": "passes its payload to TransactionBatch.decode",
+    "replica.tables.decode_indexes": "a list of names that a start compares with what it wants; any bytes are one",
 }

@@ -14,10 +14,11 @@ from timecoin._core import ed25519
 from timecoin.errors import BlockError
 from timecoin.keys import Keypair
 from timecoin.ledger.blocks import Block, Delta, tx_root
-from timecoin.ledger.coins import Coins, coin_element
+from timecoin.ledger.checks import Prepared
+from timecoin.ledger.coins import Coins, coin_element, output_of
 from timecoin.ledger.genesis import Genesis, GenesisMasternode
 from timecoin.ledger.registry import pack_address
-from timecoin.ledger.state import BlockCheck, Ledger
+from timecoin.ledger.state import BlockCheck, Ledger, StoredState
 from timecoin.ledger.transactions import Output, Transaction, outpoint
 
 START_MS = 1_700_000_000_000
@@ -67,24 +68,26 @@ def registration(owner_key: Keypair, operator_key: Keypair, amount: int = COLLAT
 
 def total(coins: Coins) -> int:
     """The sum of all committed coins."""
-    return sum(output_value(encoding) for page in coins.pages() for encoding, _ in page)
+    return sum(output_of(record).value for page in coins.pages() for _, record in page)
 
 
-def output_value(coin_encoding: bytes) -> int:
-    return int.from_bytes(coin_encoding[37:45], "little")
+def stored_coins(ledger: Ledger) -> list[tuple[bytes, bytes]]:
+    """(outpoint, record) of every committed coin, in the order of the outpoints."""
+    return sorted(coin for page in ledger.coins.pages() for coin in page)
 
 
-def stored_coins(ledger: Ledger) -> list[tuple[bytes, int]]:
-    return [coin for page in ledger.coins.pages() for coin in page]
+def stored_state(ledger: Ledger) -> StoredState:
+    """What a store would hand over of where a ledger stands."""
+    return StoredState(ledger.header.encode(), stored_coins(ledger), ledger.masternodes.encode(), ledger.epoch_start)
 
 
 def elements(ledger: Ledger) -> set[bytes]:
-    return {coin_element(encoding, height) for encoding, height in stored_coins(ledger)}
+    return {coin_element(*coin) for coin in stored_coins(ledger)}
 
 
-def verdicts(check: Any) -> bytes:
-    """The signature verdicts that a BlockCheck or SignatureBatch asks for."""
-    return ed25519.verify_many(check.keys, check.messages, check.signatures)
+def verdicts(check: BlockCheck | Prepared) -> bytes:
+    """The verdicts on all signatures."""
+    return ed25519.verify_many(*check.signatures.rows())
 
 
 def tamper(data: bytes, transactions: Sequence[Transaction] | None = None, *, keep_root: bool = False, **header: Any) -> bytes:

@@ -345,9 +345,9 @@ def test_verified_witnesses_are_not_handed_out_again(chain: Chain) -> None:
     known, fresh = transfer(chain, 0), transfer(chain, 1)
     data = chain.build(known, fresh)
     check = chain.ledger.check_block(data, verified={known.wtxid})
-    assert check.keys == key(1).public
-    assert check.messages == [fresh.signing_message(chain.chain_id)]
-    assert check.signatures == fresh.witnesses[0]
+    found = check.signatures
+    assert found.rows() == ([key(1).public], [fresh.signing_message(chain.chain_id)], [fresh.witnesses[0]])
+    assert list(found.owners) == [2]
     check.complete(verdicts(check))
     chain.ledger.apply(check)
 

@@ -11,7 +11,6 @@ import pytest
 import timecoin.ledger
 from tests.ledger.helpers import COLLATERAL, Chain, key, registration, verdicts
 from timecoin import params
-from timecoin._core import codec
 from timecoin.errors import DecodeError, TransactionError
 from timecoin.ledger import checks
 from timecoin.ledger.checks import Candidate, check_syntax, decode, prepare
@@ -27,7 +26,7 @@ def chain() -> Chain:
 
 def finished(chain: Chain, *transactions: Transaction, relay_policy: bool = True) -> list[Candidate]:
     prepared = prepare(transactions, chain.ledger.coins, chain.genesis, relay_policy=relay_policy)
-    return prepared.finish(verdicts(prepared.batch))
+    return prepared.finish(verdicts(prepared))
 
 
 def reason_of(chain: Chain, tx: Transaction) -> str | None:
@@ -147,13 +146,6 @@ def test_one_bad_transaction_does_not_spoil_the_batch(chain: Chain) -> None:
     )
 
 
-def test_a_decoded_batch_is_taken_as_it_is(chain: Chain) -> None:
-    good = [chain.pay([chain.coin(number)], [(9000, key(9))]) for number in (0, 1, 2)]
-    batch = codec.TransactionBatch.decode(b"".join(tx.encoded for tx in good))
-    prepared = prepare(batch, chain.ledger.coins, chain.genesis)
-    assert [item.tx for item in prepared.finish(verdicts(prepared.batch))] == good
-
-
 def test_the_same_bytes_twice_in_a_batch(chain: Chain) -> None:
     tx = chain.pay([chain.coin(0)], [(9000, key(9))])
     first, second = finished(chain, tx, tx)
@@ -204,7 +196,7 @@ def test_order_syntax_known_inputs_values_signatures(chain: Chain) -> None:
     unpaid = chain.pay([(chain.coin(0)[0], key(7))], [(20_000, key(9))])
     missing = chain.pay([(chain.coin(0)[0], key(7)), (outpoint(bytes(32), 0), key(7))], [(20_000, key(9))])
     prepared = prepare([unpaid, missing], chain.ledger.coins, chain.genesis)
-    assert len(prepared.batch) == 0
+    assert len(prepared.signatures) == 0
     assert prepared.candidates[1].missing
 
 

@@ -1,4 +1,4 @@
-"""The coin table as the ledger sees it: committed and final coins, locks, and what the commitment covers."""
+"""The coins as the ledger sees them: committed and final ones, locks, and what the commitment covers."""
 
 from __future__ import annotations
 
@@ -7,18 +7,33 @@ import pytest
 from tests.ledger.helpers import key, registration
 from timecoin import params
 from timecoin._core import codec
-from timecoin.ledger.coins import Coin, Coins, CoinState, coin_element, commit_coins
-from timecoin.ledger.transactions import Output, outpoint
+from timecoin.errors import DecodeError
+from timecoin.ledger.coins import (
+    Coin,
+    Coins,
+    CoinState,
+    coin_element,
+    commit_coins,
+    height_of,
+    key_of,
+    output_of,
+    records_of,
+)
+from timecoin.ledger.transactions import Output, Transaction, outpoint
 
-POINTS = [outpoint(bytes([number]) * 32, number) for number in range(4)]
 PAYMENT = Output(7, key(1).public)
 STAKE = registration(key(2), key(3))
+FINAL = Transaction.create([outpoint(bytes(32), 0)], [PAYMENT, STAKE])
+POINTS = [outpoint(bytes([number]) * 32, number) for number in range(4)]
+POINTS[2] = outpoint(FINAL.txid, 0)
 
 
 def filled() -> Coins:
     """Coin 0 committed at 5, coin 1 a collateral committed at 6, coin 2 final; coin 3 is not there."""
     coins = Coins()
-    coins.add([(POINTS[0], PAYMENT, 5), (POINTS[1], STAKE, 6), (POINTS[2], PAYMENT, params.FINAL_HEIGHT)])
+    for point, record in [*records_of([(POINTS[0], PAYMENT)], 5), *records_of([(POINTS[1], STAKE)], 6)]:
+        coins.load([point], [record])
+    coins.add_final(FINAL)
     return coins
 
 
@@ -26,12 +41,12 @@ def test_get_gives_the_whole_output() -> None:
     coins = filled()
     assert coins.get(POINTS[0]) == Coin(POINTS[0], PAYMENT, 5)
     assert coins.get(POINTS[1]) == Coin(POINTS[1], STAKE, 6)
-    final = coins.get(POINTS[2])
-    assert final is not None
-    assert not final.committed
+    assert coins.get(POINTS[2]) == Coin(POINTS[2], PAYMENT, params.FINAL_HEIGHT)
+    assert coins.get(outpoint(FINAL.txid, 1)) == Coin(outpoint(FINAL.txid, 1), STAKE, params.FINAL_HEIGHT)
     assert coins.get(POINTS[3]) is None
-    assert len(coins) == 3
+    assert len(coins) == 4
     assert coins.memory_bytes() > 0
+    assert coins.all_in_memory
 
 
 def test_what_is_present_and_what_is_committed() -> None:
@@ -39,32 +54,46 @@ def test_what_is_present_and_what_is_committed() -> None:
     assert coins.present(POINTS) == [True, True, True, False]
     assert coins.committed(POINTS) == [True, True, False, False]
     assert coins.missing(POINTS) == (POINTS[3],)
-    assert coins.lookup(POINTS[:1]) == [(7, key(1).public, params.OUTPUT_PAYMENT, 5)]
-    assert coins.lookup([]) == []
+    held = coins.columns(b"".join(POINTS))
+    assert bytes(held.found) == bytes([1, 1, 1, 0])
+    assert list(held.values)[:3] == [7, STAKE.value, 7]
+    assert list(held.heights)[:3] == [5, 6, params.FINAL_HEIGHT]
+    assert held.collaterals == STAKE.record()
+    assert (coins.present([]), coins.committed([]), coins.missing([])) == ([], [], ())
 
 
-def test_final_coins_are_in_no_page_until_committed() -> None:
+def test_final_coins_are_in_no_page_and_no_commitment() -> None:
     coins = filled()
-    expected = {
-        (codec.encode_coin(POINTS[0], PAYMENT.parts()), 5),
-        (codec.encode_coin(POINTS[1], STAKE.parts()), 6),
-    }
-    assert {coin for page in coins.pages() for coin in page} == expected
-    coins.set_height([POINTS[2]], 8)
-    assert (codec.encode_coin(POINTS[2], PAYMENT.parts()), 8) in {coin for page in coins.pages() for coin in page}
+    expected = [*records_of([(POINTS[0], PAYMENT)], 5), *records_of([(POINTS[1], STAKE)], 6)]
+    assert sorted(coin for page in coins.pages() for coin in page) == expected
+    assert coins.commitment() == commit_coins(expected).digest()
+    assert coins.lthash_state() == commit_coins(expected).state()
 
 
-def test_changes_are_all_or_nothing() -> None:
+def test_a_final_coin_is_there_once() -> None:
     coins = filled()
-    with pytest.raises(ValueError, match="in the table"):
-        coins.add([(POINTS[3], STAKE, 9), (POINTS[0], PAYMENT, 9)])
-    with pytest.raises(KeyError):
-        coins.spend([POINTS[1], POINTS[3]])
-    with pytest.raises(KeyError):
-        coins.set_height([POINTS[2], POINTS[3]], 9)
-    assert coins.present(POINTS) == [True, True, True, False]
-    assert coins.get(POINTS[1]) == Coin(POINTS[1], STAKE, 6)
-    assert coins.committed(POINTS) == [True, True, False, False]
+    with pytest.raises(ValueError, match=FINAL.txid.hex()):
+        coins.add_final(FINAL)
+
+
+def test_what_is_no_record_is_not_loaded() -> None:
+    coins = filled()
+    (_, record) = records_of([(POINTS[3], PAYMENT)], 5)[0]
+    for wrong in (b"", record[:-1], record + b"x", record[:4] + b"\x02" + record[5:]):
+        with pytest.raises(DecodeError, match=POINTS[3][:32].hex()):
+            coins.load([POINTS[3]], [wrong])
+    with pytest.raises(ValueError, match=POINTS[0][:32].hex()):
+        coins.load([POINTS[3], POINTS[0]], [record, record])
+    assert not coins.present([POINTS[3]])[0]
+
+
+def test_records_say_what_a_coin_is() -> None:
+    for output in (PAYMENT, STAKE):
+        ((point, record),) = records_of([(POINTS[0], output)], 70_000)
+        assert (output_of(record), height_of(record), key_of(record)) == (output, 70_000, output.key)
+        encoding = codec.encode_coin(point, output.parts())
+        assert record == (70_000).to_bytes(4, "big") + encoding[params.OUTPOINT_BYTES :]
+        assert coin_element(point, record) == encoding + (70_000).to_bytes(8, "little")
 
 
 def test_states() -> None:
@@ -72,8 +101,6 @@ def test_states() -> None:
     assert coins.state(POINTS[0]) is CoinState.UNSPENT
     assert coins.lock([POINTS[0]], b"\x01" * 32, 77) is None
     assert coins.state(POINTS[0]) is CoinState.LOCKED
-    coins.spend([POINTS[0]])
-    assert coins.state(POINTS[0]) is CoinState.SPENT
     assert coins.state(POINTS[3]) is CoinState.SPENT
 
 
@@ -93,22 +120,12 @@ def test_inputs_are_locked_together_or_not_at_all() -> None:
 
 
 def test_commitment_covers_the_output_and_the_height() -> None:
-    base = commit_coins([(POINTS[0], PAYMENT), (POINTS[1], STAKE)], 5)
+    base = commit_coins(records_of([(POINTS[0], PAYMENT), (POINTS[1], STAKE)], 5))
     others = [
-        commit_coins([(POINTS[0], PAYMENT), (POINTS[1], STAKE)], 6),
-        commit_coins([(POINTS[0], PAYMENT)], 5),
-        commit_coins([(POINTS[0], PAYMENT), (POINTS[1], PAYMENT)], 5),
-        commit_coins([(POINTS[0], PAYMENT), (POINTS[2], STAKE)], 5),
+        records_of([(POINTS[0], PAYMENT), (POINTS[1], STAKE)], 6),
+        records_of([(POINTS[0], PAYMENT)], 5),
+        records_of([(POINTS[0], PAYMENT), (POINTS[1], PAYMENT)], 5),
+        records_of([(POINTS[0], PAYMENT), (POINTS[2], STAKE)], 5),
     ]
-    assert base.digest() == commit_coins([(POINTS[1], STAKE), (POINTS[0], PAYMENT)], 5).digest()
-    assert len({item.digest() for item in (base, *others)}) == 5
-
-
-def test_elements_are_those_that_were_committed() -> None:
-    coins = filled()
-    assert coins.elements(POINTS[:2]) == [
-        coin_element(codec.encode_coin(POINTS[0], PAYMENT.parts()), 5),
-        coin_element(codec.encode_coin(POINTS[1], STAKE.parts()), 6),
-    ]
-    with pytest.raises(KeyError):
-        coins.elements([POINTS[3]])
+    assert base.digest() == commit_coins(records_of([(POINTS[1], STAKE), (POINTS[0], PAYMENT)], 5)).digest()
+    assert len({base.digest(), *(commit_coins(item).digest() for item in others)}) == 5

@@ -7,11 +7,10 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.ledger.helpers import COLLATERAL, Chain, elements, key, output_value, registration, stored_coins, total
+from tests.ledger.helpers import COLLATERAL, Chain, elements, key, registration, stored_coins, stored_state, total
 from timecoin import params
-from timecoin._core import lthash
 from timecoin.keys import Keypair
-from timecoin.ledger.coins import coin_element
+from timecoin.ledger.coins import commit_coins, output_of
 from timecoin.ledger.pool import TransactionPool
 from timecoin.ledger.state import Ledger
 from timecoin.ledger.transactions import Output, Transaction, outpoint
@@ -81,7 +80,7 @@ def test_the_sum_of_all_coins_is_genesis_plus_subsidies(seed: int) -> None:
     player = Player(seed)
     chain, ledger = player.chain, player.chain.ledger
     follower = Ledger(chain.genesis)
-    stored = dict(coin for coin in ((encoding[:36], (encoding, height)) for encoding, height in stored_coins(ledger)))
+    stored = dict(stored_coins(ledger))
     for _ in range(8):
         for _ in range(player.random.randint(0, 5)):
             tx = player.transfer()
@@ -90,33 +89,21 @@ def test_the_sum_of_all_coins_is_genesis_plus_subsidies(seed: int) -> None:
         data = player.block()
         supply = chain.genesis.initial_supply + chain.genesis.subsidy * ledger.height
         assert total(ledger.coins) == supply
-        assert (
-            ledger.registry.masternode_set()
-            == Ledger.restore(
-                chain.genesis,
-                ledger.header.encode(),
-                stored_coins(ledger),
-                masternodes=ledger.masternodes.encode(),
-                epoch_start=ledger.epoch_start,
-            ).registry.masternode_set()
-        )
+        assert ledger.registry.masternode_set() == Ledger.restore(chain.genesis, stored_state(ledger)).registry.masternode_set()
 
         check = follower.check_block(data)
-        check.complete([True] * len(check.messages))
-        writes = follower.apply(check).writes()
-        for point in writes.spent:
+        check.complete([True] * len(check.signatures))
+        delta = follower.apply(check)
+        for point in delta.spent:
             del stored[point]
-        for point, encoding, height in writes.created:
+        for point, record in zip(delta.created, delta.records(), strict=True):
             assert point not in stored
-            stored[point] = (encoding, height)
-        assert sum(output_value(encoding) for encoding, _ in stored.values()) == supply
-        assert set(stored.values()) == set(stored_coins(follower))
+            stored[point] = record
+        assert sum(output_of(record).value for record in stored.values()) == supply
+        assert sorted(stored.items()) == stored_coins(follower)
         assert elements(follower) == elements(ledger)
-        assert follower.lthash_state() == ledger.lthash_state() == writes.lthash
-
-        fresh = lthash.LtHash()
-        fresh.add([coin_element(encoding, height) for encoding, height in stored.values()])
-        assert fresh.digest() == ledger.commitment()
+        assert follower.lthash_state() == ledger.lthash_state() == delta.commitment.state()
+        assert commit_coins(stored.items()).digest() == ledger.commitment()
 
 
 def test_one_coin_in_many_small_steps_stays_whole() -> None:

@@ -12,7 +12,7 @@ from tests.ledger.helpers import COLLATERAL, START_MS, key, make_genesis, operat
 from timecoin import params
 from timecoin.errors import ConfigError
 from timecoin.ledger.blocks import Header
-from timecoin.ledger.coins import commit_coins
+from timecoin.ledger.coins import commit_coins, records_of
 from timecoin.ledger.genesis import MIN_MAX_BLOCK_BYTES, Genesis
 from timecoin.ledger.transactions import outpoint
 
@@ -86,7 +86,7 @@ def test_header_commits_to_the_first_state() -> None:
     header = Header.decode(GENESIS.header())
     assert (header.height, header.epoch, header.time_ms, header.closes_epoch) == (0, 0, START_MS, False)
     assert header.parent == GENESIS.chain_id
-    assert header.commitment == commit_coins(GENESIS.coins(), 0).digest()
+    assert header.commitment == commit_coins(records_of(GENESIS.coins(), 0)).digest()
     assert header.next_set == GENESIS.masternode_set().hash()
     assert len(GENESIS.masternode_set()) == 3
 

@@ -59,6 +59,10 @@ def test_add_get_and_remove() -> None:
     assert pool.spenders(point(1)) == ()
 
 
+def test_an_input_twice() -> None:
+    assert reason(filled(), make(point(1), point(2), point(1)), 5) == "duplicate-input"
+
+
 def test_already_known() -> None:
     tx = make(point(1))
     assert reason(filled(tx), tx, 5) == "already-known"
@@ -154,6 +158,30 @@ def test_states_only_rise() -> None:
     assert not pool.certify(tx.txid)
     assert [item.txid for item in pool.finalized] == [tx.txid]
     assert list(pool.certified) == []
+
+
+def test_wtxids_are_those_of_the_pool() -> None:
+    pool = TransactionPool(max_count=2)
+    first, second, third = (make(point(number)) for number in (1, 2, 3))
+    known = pool.wtxids
+    for tx, fee in ((first, 10), (second, 20), (third, 30)):
+        pool.add(tx, fee, 0)
+    assert known == {second.wtxid, third.wtxid}
+    assert reason(pool, first, 5) == "pool-full"
+    pool.settle({point(2): second.txid})
+    assert known == {third.wtxid}
+    pool.remove(third.txid)
+    assert not known
+
+
+def test_a_parent_goes_with_its_children_and_stays_for_what_they_pay() -> None:
+    parent = make(point(1))
+    child = make(outpoint(parent.txid, 0))
+    other = make(point(2))
+    pool = TransactionPool(max_count=3)
+    put(pool, (parent, 0), (child, 100), (other, 40))
+    assert ids(pool.add(make(point(3)), 60, 0)) == [other.txid]
+    assert ids(pool.add(make(point(4)), 70, 0)) == [parent.txid, child.txid]
 
 
 def test_certificates_end_with_their_epoch() -> None:
@@ -260,6 +288,15 @@ def test_parents_come_with_and_before_their_children(chain: Chain) -> None:
     pool.remove(second.txid)
     put(pool, (parent, 1), (grandchild, 9))
     assert selected(chain, pool) == [parent.txid, child.txid]
+
+
+def test_a_child_pays_for_its_parent(chain: Chain) -> None:
+    parent, other = transfer(chain, 0, fee=1), transfer(chain, 1, fee=1000)
+    child = chain.pay([(outpoint(parent.txid, 0), key(9))], [(5000, key(8))])
+    pool = TransactionPool()
+    put(pool, (other, 1000), (parent, 1), (child, 4998))
+    assert selected(chain, pool) == [parent.txid, child.txid, other.txid]
+    assert selected(chain, pool, txs=1) == [other.txid]
 
 
 def test_a_child_is_not_certified_for_its_parent(chain: Chain) -> None:
@@ -375,6 +412,18 @@ def test_rejections_are_bounded_in_number_and_time() -> None:
     assert len(cache) == 1
     cache.reject(b"\x02" * 32, "bad-signature", 50)
     assert cache.rejection(b"\x02" * 32, 55) == "bad-signature"
+
+
+def test_rejections_leave_in_time_without_being_asked_for() -> None:
+    cache = RejectionCache(capacity=100, ttl_ms=10)
+    for number in range(20):
+        cache.reject(bytes([number]) * 32, "zero-value", number)
+    assert len(cache) == 10
+    cache.reject(b"\x0f" * 32, "bad-signature", 22)
+    assert cache.rejection(b"\xff" * 32, 28) is None
+    assert len(cache) == 2
+    assert cache.rejection(b"\x0f" * 32, 28) == "bad-signature"
+    assert cache.rejection(b"\x13" * 32, 28) == "zero-value"
 
 
 def test_a_rejected_witness_does_not_reject_the_transaction(chain: Chain) -> None:

@@ -24,7 +24,7 @@ from timecoin.consensus.quorum import Quorum
 from timecoin.errors import CertificateError, DecodeError
 from timecoin.keys import Keypair, address, load_keystore, parse_address
 from timecoin.ledger.blocks import Block, Header
-from timecoin.ledger.coins import coin_element
+from timecoin.ledger.coins import coin_element, records_of
 from timecoin.ledger.genesis import Genesis
 from timecoin.ledger.registry import MasternodeSet
 from timecoin.ledger.state import Ledger
@@ -169,7 +169,8 @@ def test_coins_and_their_commitment() -> None:
         encoding = unhex(vector["encoding"])
         assert codec.encode_coin(point, output.parts()) == encoding
         assert codec.decode_coin(encoding) == (point, output.parts())
-        element = coin_element(encoding, vector["height"])
+        ((_, record),) = records_of([(point, output)], vector["height"])
+        element = coin_element(point, record)
         assert element.hex() == vector["element"]
         lanes = lthash.blake3(element, 2 * params.LTHASH_LANES)
         assert lanes[:32].hex() == vector["lanes_begin_with"]
@@ -180,7 +181,7 @@ def test_coins_and_their_commitment() -> None:
         assert alone.digest().hex() == vector["digest_of_this_coin_alone"]
         both.combine(alone)
         alone.remove([element])
-        alone.add([coin_element(encoding, 2)])
+        alone.add([coin_element(*coin) for coin in records_of([(point, output)], 2)])
         assert alone.digest().hex() == vector["digest_at_height_2"] != vector["digest_of_this_coin_alone"]
     assert both.digest().hex() == vectors["digest_of_both"]
 
@@ -213,7 +214,7 @@ def test_the_block_follows_genesis() -> None:
     built = ledger.build_block(block.transactions[1:], proposer=block.header.proposer, time_ms=block.header.time_ms)
     assert built == data
     check = ledger.check_block(data)
-    check.complete(timecoin.verify_batch(check.keys, check.messages, check.signatures))
+    check.complete(timecoin.verify_batch(*check.signatures.rows()))
     assert ledger.apply(check).hash == block.hash
     assert ledger.commitment().hex() == vector["header_fields"]["utxo_commitment"]
 

@@ -4,11 +4,14 @@ What is not already `bytes` is copied first, so that nothing can change under a 
 There is no module behind this file: its functions are compiled into whoever cimports it.
 """
 
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport (
+    PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_SIMPLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer,
+)
 from cpython.bytes cimport PyBytes_CheckExact, PyBytes_FromStringAndSize
 from cpython.number cimport PyNumber_Index
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, strcmp
 
 
 cdef extern from "Python.h":
@@ -74,3 +77,31 @@ cdef inline uint64_t *as_u64s(object values, Py_ssize_t count, str name) except 
         free(out)
         raise
     return out
+
+
+cdef inline bint holds_u64s(const Py_buffer *view) noexcept:
+    """Whether a buffer's items are bytes, or unsigned integers of 64 bits in native order."""
+    if view.format is NULL or strcmp(view.format, b"B") == 0:
+        return True
+    return view.itemsize == sizeof(uint64_t) and (strcmp(view.format, b"Q") == 0 or strcmp(view.format, b"L") == 0)
+
+
+cdef inline uint64_t *as_u64_column(object values, Py_ssize_t count, str name) except NULL:
+    """`count` integers in an array that the caller frees: from a column of them, 8 bytes each in native order, or as as_u64s."""
+    cdef Py_buffer view
+    cdef uint64_t *out
+    if not PyObject_CheckBuffer(values):
+        return as_u64s(values, count, name)
+    PyObject_GetBuffer(values, &view, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS)
+    try:
+        if not holds_u64s(&view):
+            return as_u64s(memoryview(values).tolist(), count, name)
+        if count > PY_SSIZE_T_MAX // <Py_ssize_t>sizeof(uint64_t) - 1 or view.len != count * <Py_ssize_t>sizeof(uint64_t):
+            raise ValueError(f"{name}: {view.len} bytes, expected {8 * count}")
+        out = <uint64_t *>malloc(view.len + sizeof(uint64_t))
+        if out is NULL:
+            raise MemoryError
+        memcpy(out, view.buf, view.len)
+        return out
+    finally:
+        PyBuffer_Release(&view)

@@ -9,17 +9,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, TypeAlias
+from itertools import chain, repeat
+from typing import TypeAlias
 
 from timecoin import params
-from timecoin._core import codec, hashing
+from timecoin._core import codec, coins, hashing
+from timecoin._core.lthash import LtHash
+from timecoin._core.transfers import Effects
 from timecoin.ledger.registry import MasternodeSet
-from timecoin.ledger.transactions import Output, Transaction
+from timecoin.ledger.transactions import Output, Transaction, split
 
 # version, closes_epoch, proposer, height, epoch, time, parent, tx_root, commitment, next_set
 HeaderFields: TypeAlias = tuple[int, bool, int, int, int, int, bytes, bytes, bytes, bytes]
 
 BLOCK_OVERHEAD_BYTES = params.HEADER_BYTES + 4  # the header and the number of transactions
+_RECORD = params.COLLATERAL_BYTES - params.PAYMENT_BYTES  # what only a collateral has
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,45 +76,60 @@ class Header:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Block:
-    """One well-formed block."""
+    """One well-formed block. Its transactions are columns (`batch`); values are made of them when they are asked for."""
 
     header: Header
     hash: bytes
-    transactions: tuple[Transaction, ...]
+    batch: codec.TransactionBatch
     encoded: bytes
 
     @classmethod
     def decode(cls, data: bytes) -> Block:
         """Raises DecodeError unless `data` is the one encoding of a block."""
         decoded, block_hash, batch = codec.decode_block(data)
-        transactions = tuple(Transaction.from_batch(batch, place) for place in range(batch.count))
-        return cls(Header.from_fields(decoded), block_hash, transactions, bytes(data))
+        return cls(Header.from_fields(decoded), block_hash, batch, bytes(data))
 
     @classmethod
     def create(cls, header: Header, transactions: Sequence[Transaction]) -> Block:
-        encoded = codec.encode_block(header.encode(), [tx.encoded for tx in transactions])
-        return cls(header, header.hash(), tuple(transactions), encoded)
+        return cls.decode(codec.encode_block(header.encode(), [tx.encoded for tx in transactions]))
 
     @property
     def height(self) -> int:
         return self.header.height
 
+    @property
+    def coinbases(self) -> int:
+        """How many coinbases the block begins with: 0 or 1. One elsewhere makes it invalid."""
+        return int(self.batch.count > 0 and self.batch.kinds[0] == params.TX_KIND_COINBASE)
+
+    @property
+    def transfers(self) -> int:
+        """How many transactions come after these."""
+        return self.batch.count - self.coinbases
+
     @cached_property
-    def txids(self) -> frozenset[bytes]:
-        return frozenset(tx.txid for tx in self.transactions)
+    def transactions(self) -> tuple[Transaction, ...]:
+        return tuple(Transaction.from_batch(self.batch, place) for place in range(self.batch.count))
+
+    @cached_property
+    def txids(self) -> tuple[bytes, ...]:
+        """The ids of the transactions in their order."""
+        return tuple(split(self.batch.txids, 32))
 
     @cached_property
     def spends(self) -> Mapping[bytes, bytes]:
         """outpoint -> the id of the transaction in this block that spends it."""
-        return {point: tx.txid for tx in self.transactions for point in tx.inputs}
+        starts = self.batch.input_starts
+        spenders = chain.from_iterable(repeat(txid, starts[place + 1] - starts[place]) for place, txid in enumerate(self.txids))
+        return dict(zip(split(self.batch.outpoints, params.OUTPOINT_BYTES), spenders, strict=True))
 
-    def conflicts_with(self, tx: Transaction) -> bool:
-        """Whether the block holds another transaction that spends an input of `tx`."""
-        return any(self.spends.get(point, tx.txid) != tx.txid for point in tx.inputs)
+    def root(self) -> bytes:
+        """What the header must say of the transactions."""
+        return hashing.merkle_root(self.batch.wtxids)
 
     def branch(self, index: int) -> bytes:
         """The Merkle branch that proves transaction `index`, by its wtxid, against the header's tx_root."""
-        return hashing.merkle_branch(_leaves(self.transactions), index)
+        return hashing.merkle_branch(self.batch.wtxids, index)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Block) and self.hash == other.hash
@@ -119,52 +138,84 @@ class Block:
         return hash(self.hash)
 
     def __repr__(self) -> str:
-        return f"<Block {self.height} {self.hash.hex()} transactions={len(self.transactions)}>"
+        return f"<Block {self.height} {self.hash.hex()} transactions={self.batch.count}>"
 
 
 def tx_root(transactions: Sequence[Transaction]) -> bytes:
     """What a header must say of its transactions."""
-    return hashing.merkle_root(_leaves(transactions))
+    return hashing.merkle_root(b"".join(tx.wtxid for tx in transactions))
 
 
-def _leaves(transactions: Sequence[Transaction]) -> bytes:
-    return b"".join(tx.wtxid for tx in transactions)
-
-
-class StoreWrites(NamedTuple):
-    """What storage changes for a block, in one transaction of its own."""
-
-    spent: tuple[bytes, ...]
-    created: tuple[tuple[bytes, bytes, int], ...]  # outpoint, coin encoding, height
-    lthash: bytes  # 2048 bytes: the commitment's state after the block
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class Delta:
     """The difference that one valid block makes.
 
-    `spent` and `created` leave out coins that the block both creates and spends; `spends` and `txids` leave out
-    nothing. `epoch`, `epoch_start` (the height that closed the epoch before, 0 in epoch 0) and `masternodes` are
-    those of the next height.
+    The columns are in `effects`; what is made of them here is made when it is asked for. `spent` and `created` leave out
+    coins that the block both creates and spends; `spends` and `txids` leave out nothing. `epoch`, `epoch_start` (the
+    height that closed the epoch before, 0 in epoch 0) and `masternodes` are those of the next height. `undo`, set when the
+    block is applied, is what takes the change of the coins back (UtxoSet.undo).
     """
 
-    header: Header
-    hash: bytes
-    txids: tuple[bytes, ...]
-    spends: Mapping[bytes, bytes]
-    spent: tuple[bytes, ...]
-    created: tuple[tuple[bytes, Output], ...]
-    fees: int
-    lthash: bytes
+    block: Block
+    effects: Effects
+    registrations: Sequence[bytes]  # the collaterals among `spent`
+    commitment: LtHash
     epoch: int
     epoch_start: int
     masternodes: MasternodeSet
+    undo: bytes = b""
+
+    @property
+    def header(self) -> Header:
+        return self.block.header
+
+    @property
+    def hash(self) -> bytes:
+        return self.block.hash
 
     @property
     def height(self) -> int:
-        return self.header.height
+        return self.block.height
 
-    def writes(self) -> StoreWrites:
-        """What storage needs, in its own terms."""
-        created = tuple((point, codec.encode_coin(point, output.parts()), self.header.height) for point, output in self.created)
-        return StoreWrites(self.spent, created, self.lthash)
+    @property
+    def txids(self) -> tuple[bytes, ...]:
+        return self.block.txids
+
+    @property
+    def spends(self) -> Mapping[bytes, bytes]:
+        return self.block.spends
+
+    @property
+    def fees(self) -> int:
+        return self.effects.fees
+
+    @cached_property
+    def spent(self) -> tuple[bytes, ...]:
+        """The outpoints of the committed coins that are gone."""
+        return tuple(split(self.effects.spent, params.OUTPOINT_BYTES))
+
+    @cached_property
+    def created(self) -> tuple[bytes, ...]:
+        """The outpoints of the coins that the block makes and leaves."""
+        return tuple(split(self.effects.outpoints, params.OUTPOINT_BYTES))
+
+    def records(self) -> list[bytes]:
+        """What a store keeps of each coin of `created`."""
+        made = self.effects
+        return coins.records(made.outpoints, made.values, made.keys, made.kinds, made.collaterals, self.height)
+
+    def __repr__(self) -> str:
+        return f"<Delta of block {self.height} {self.hash.hex()}>"
+
+
+def collateral_coins(effects: Effects) -> list[tuple[bytes, Output]]:
+    """(outpoint, output) of the collaterals among the coins that a block makes and leaves."""
+    found: list[tuple[bytes, Output]] = []
+    at = effects.kinds.find(params.OUTPUT_COLLATERAL)
+    while at >= 0:
+        point = effects.outpoints[at * params.OUTPOINT_BYTES : (at + 1) * params.OUTPOINT_BYTES]
+        record = effects.collaterals[len(found) * _RECORD : (len(found) + 1) * _RECORD]
+        key = effects.keys[32 * at : 32 * at + 32]
+        found.append((point, Output.of_collateral(effects.values[at], key, record)))
+        at = effects.kinds.find(params.OUTPUT_COLLATERAL, at + 1)
+    return found

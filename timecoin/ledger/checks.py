@@ -10,16 +10,16 @@ merely does not want is policy: it has its own reasons, and none of them ever ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Collection, Container, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from timecoin import params
-from timecoin._core import codec
+from timecoin._core import codec, transfers
 from timecoin.errors import TransactionError
 from timecoin.ledger.coins import Coins
 from timecoin.ledger.genesis import Genesis
-from timecoin.ledger.transactions import Transaction
+from timecoin.ledger.transactions import Transaction, split
 
 # reason -> (JSON-RPC error code, is it policy). Policy says nothing of validity: the same bytes may be welcome later
 # or elsewhere, so such a reason never enters the rejection cache and blames no peer.
@@ -42,6 +42,8 @@ REASONS: dict[str, tuple[int, bool]] = {
     "conflict-limit": (-32035, True),
     "pool-full": (-32036, True),
 }
+MESSAGE_BYTES = 96  # bytes that the owner of an input signs
+_WITNESS = params.SIGNATURE_BYTES
 POLICY = frozenset(reason for reason, (_, policy) in REASONS.items() if policy)
 
 
@@ -57,79 +59,81 @@ def decode(data: bytes) -> Transaction:
     return Transaction.decode(data)
 
 
+class _NoCoins(NamedTuple):
+    """What a coin set without coins says of so many outpoints."""
+
+    found: bytes
+    values: bytes
+    keys: bytes
+    heights: bytes
+
+    @classmethod
+    def of(cls, count: int) -> _NoCoins:
+        return cls(bytes(count), bytes(8 * count), bytes(32 * count), bytes(8 * count))
+
+
 def check_syntax(tx: Transaction, genesis: Genesis) -> None:
     """What a transfer must obey whatever the coins are. Raises TransactionError."""
-    if tx.is_coinbase:
-        raise TransactionError("coinbase-not-allowed", f"transaction {tx.txid.hex()} is a coinbase")
-    if len(set(tx.inputs)) != len(tx.inputs):
-        raise TransactionError("duplicate-input", f"transaction {tx.txid.hex()} spends an outpoint twice")
-    total = 0
-    for index, output in enumerate(tx.outputs):
-        if not 0 < output.value <= params.MAX_MONEY:
-            reason = "zero-value" if output.value == 0 else "value-overflow"
-            raise TransactionError(
-                reason, f"transaction {tx.txid.hex()} output {index}: value {output.value}, 1 to {params.MAX_MONEY}"
-            )
-        if output.kind == params.OUTPUT_COLLATERAL and output.value != genesis.collateral:
-            raise TransactionError(
-                "bad-collateral",
-                f"transaction {tx.txid.hex()} output {index}: collateral {output.value}, not {genesis.collateral}",
-            )
-        total += output.value
-    _check_sum(tx, "outputs", total)
+    _screen(tx.batch(), _NoCoins.of(len(tx.inputs)), genesis)
 
 
-def fee_of(tx: Transaction, spent: int) -> int:
-    """The fee of a transaction whose inputs hold `spent` units together. Raises TransactionError."""
-    _check_sum(tx, "inputs", spent)
-    fee = spent - sum(output.value for output in tx.outputs)
-    if fee < 0:
-        raise TransactionError("inputs-below-outputs", f"transaction {tx.txid.hex()}: inputs {spent}, outputs {spent - fee}")
-    return fee
+def check_one(tx: Transaction, coins: Coins, genesis: Genesis) -> int | None:
+    """The fee of a transfer that is valid but for its signatures; None when an input is no coin. Raises TransactionError."""
+    batch = tx.batch()
+    return _screen(batch, coins.columns(batch.outpoints), genesis)
 
 
-def _check_sum(tx: Transaction, what: str, total: int) -> None:
-    if total > params.MAX_MONEY:
-        raise TransactionError("sum-overflow", f"transaction {tx.txid.hex()}: sum of {what} {total}, at most {params.MAX_MONEY}")
+def _screen(batch: codec.TransactionBatch, held: transfers.HeldCoins, genesis: Genesis) -> int | None:
+    screening = transfers.screen(batch, held, collateral=genesis.collateral)
+    error = screening.error(0)
+    if error is not None:
+        raise error
+    return None if screening.waits(0) else screening.fees[0]
 
 
-def check_relay_fee(tx: Transaction, fee: int) -> None:
-    """Relay policy: TransactionError(low-fee) below MIN_RELAY_FEE_RATE units per byte."""
+def relay_error(tx: Transaction, fee: int) -> TransactionError | None:
+    """Relay policy: low-fee below MIN_RELAY_FEE_RATE units per byte."""
     wanted = params.MIN_RELAY_FEE_RATE * tx.size
-    if fee < wanted:
-        raise TransactionError("low-fee", f"transaction {tx.txid.hex()}: fee {fee} for {tx.size} bytes, at least {wanted}")
+    if fee >= wanted:
+        return None
+    return TransactionError("low-fee", f"transaction {tx.txid.hex()}: fee {fee} for {tx.size} bytes, at least {wanted}")
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class SignatureBatch:
-    """Signatures to be verified in one go, and which transaction each one belongs to."""
+    """Signatures to be verified in one go, as columns, and which transaction each one belongs to."""
 
-    chain_id: bytes
-    messages: list[bytes] = field(default_factory=list)
-    owners: list[int] = field(default_factory=list)
-    _keys: list[bytes] = field(default_factory=list)
-    _signatures: list[bytes] = field(default_factory=list)
+    keys: bytes  # 32 a signature
+    messages: bytes  # 96 a signature
+    signatures: bytes  # 64 a signature
+    owners: Sequence[int]
 
-    def add(self, owner: int, tx: Transaction, keys: Iterable[bytes]) -> None:
-        """All witnesses of `tx`, whose inputs belong to `keys`."""
-        count = len(tx.inputs)
-        self.messages += [tx.signing_message(self.chain_id)] * count
-        self.owners += [owner] * count
-        self._keys += keys
-        self._signatures += tx.witnesses
-
-    @property
-    def keys(self) -> bytes:
-        """32 bytes for each signature."""
-        return b"".join(self._keys)
-
-    @property
-    def signatures(self) -> bytes:
-        """64 bytes for each signature."""
-        return b"".join(self._signatures)
+    @classmethod
+    def of(
+        cls, chain_id: bytes, batch: codec.TransactionBatch, input_keys: bytes, wanted: Iterable[int] | None = None
+    ) -> SignatureBatch:
+        """The witnesses of the transactions `wanted` of a batch, or of all; `input_keys`: whose each input's coin is."""
+        messages = batch.signing_messages(chain_id)
+        starts = batch.input_starts
+        if wanted is None:
+            places = range(batch.count)
+            owners = [place for place in places for _ in range(starts[place], starts[place + 1])]
+            return cls(input_keys, messages, batch.signatures, owners)
+        places_of = list(wanted)
+        spans = [(starts[place], starts[place + 1]) for place in places_of]
+        return cls(
+            b"".join([input_keys[32 * first : 32 * last] for first, last in spans]),
+            b"".join([messages[MESSAGE_BYTES * first : MESSAGE_BYTES * last] for first, last in spans]),
+            b"".join([batch.signatures[_WITNESS * first : _WITNESS * last] for first, last in spans]),
+            [place for place, (first, last) in zip(places_of, spans, strict=True) for _ in range(first, last)],
+        )
 
     def __len__(self) -> int:
         return len(self.owners)
+
+    def rows(self) -> tuple[list[bytes], list[bytes], list[bytes]]:
+        """(keys, messages, signatures) item by item."""
+        return split(self.keys, 32), split(self.messages, MESSAGE_BYTES), split(self.signatures, _WITNESS)
 
     def failures(self, verdicts: Collection[Any]) -> set[int]:
         """The owners with a wrong signature. One verdict is wanted for each signature: ValueError otherwise."""
@@ -158,11 +162,11 @@ class Prepared:
     """Candidates in the order they came, and the signatures that decide on those without an error."""
 
     candidates: list[Candidate]
-    batch: SignatureBatch
+    signatures: SignatureBatch
 
     def finish(self, verdicts: Collection[Any]) -> list[Candidate]:
-        """Applies one verdict for each signature of `batch`. ValueError when their number is wrong."""
-        for place in self.batch.failures(verdicts):
+        """Applies one verdict for each of `signatures`. ValueError when their number is wrong."""
+        for place in self.signatures.failures(verdicts):
             tx = self.candidates[place].tx
             self.candidates[place].error = TransactionError(
                 "bad-signature", f"transaction {tx.txid.hex()}: a witness is no signature by its coin's key"
@@ -171,7 +175,7 @@ class Prepared:
 
 
 def prepare(
-    transactions: Sequence[Transaction] | codec.TransactionBatch,
+    transactions: Sequence[Transaction],
     coins: Coins,
     genesis: Genesis,
     *,
@@ -184,43 +188,42 @@ def prepare(
     relay_policy: False for transactions that a certificate admits whatever they pay.
     Inputs are looked up among committed and final coins. A transaction with a missing one is waiting, not rejected.
     """
-    if isinstance(transactions, codec.TransactionBatch):
-        transactions = [Transaction.from_batch(transactions, place) for place in range(transactions.count)]
+    batch = codec.TransactionBatch.decode(
+        b"".join([tx.encoded for tx in transactions]), count=len(transactions), max_count=len(transactions)
+    )
+    held = coins.columns(batch.outpoints)
+    screening = transfers.screen(batch, held, collateral=genesis.collateral)
     candidates = [Candidate(tx) for tx in transactions]
     seen: set[bytes] = set()
-    for candidate in candidates:
-        candidate.error = _screen(candidate.tx, genesis, known, seen)
-        seen.add(candidate.tx.wtxid)
-    found = iter(coins.lookup([point for item in candidates if item.error is None for point in item.tx.inputs]))
-    batch = SignatureBatch(genesis.chain_id)
+    wanted = []
     for place, candidate in enumerate(candidates):
+        tx = candidate.tx
+        candidate.error = _error_of(tx, screening, place, seen, known)
+        seen.add(tx.wtxid)
         if candidate.error is not None:
             continue
-        tx = candidate.tx
-        spent = [(point, next(found)) for point in tx.inputs]
-        candidate.missing = tuple(point for point, coin in spent if coin is None)
-        if candidate.missing:
+        if screening.waits(place):
+            first = batch.input_starts[place]
+            candidate.missing = tuple(point for at, point in enumerate(tx.inputs, first) if not held.found[at])
             continue
-        held = [coin for _, coin in spent if coin is not None]
-        try:
-            candidate.fee = fee_of(tx, sum(coin[0] for coin in held))
-            if relay_policy:
-                check_relay_fee(tx, candidate.fee)
-        except TransactionError as error:
-            candidate.error = error
-            continue
-        batch.add(place, tx, [coin[1] for coin in held])
-    return Prepared(candidates, batch)
+        candidate.fee = screening.fees[place]
+        candidate.error = relay_error(tx, candidate.fee) if relay_policy else None
+        if candidate.error is None:
+            wanted.append(place)
+    return Prepared(candidates, SignatureBatch.of(genesis.chain_id, batch, held.keys, wanted))
 
 
-def _screen(
-    tx: Transaction, genesis: Genesis, known: Callable[[Transaction], str | None] | None, seen: set[bytes]
+def _error_of(
+    tx: Transaction,
+    screening: transfers.Screening,
+    place: int,
+    seen: Container[bytes],
+    known: Callable[[Transaction], str | None] | None,
 ) -> TransactionError | None:
-    try:
-        check_syntax(tx, genesis)
-    except TransactionError as error:
-        return error
-    reason = "already-known" if tx.wtxid in seen else known(tx) if known is not None else None
-    if reason is not None:
-        return TransactionError(reason, f"transaction {tx.txid.hex()}: {reason}")
-    return None
+    """What is wrong with its form, that it needs no look, or what is wrong with its sums: in that order."""
+    error = screening.error(place)
+    if error is None or not screening.malformed(place):
+        reason = "already-known" if tx.wtxid in seen else known(tx) if known is not None else None
+        if reason is not None:
+            return TransactionError(reason, f"transaction {tx.txid.hex()}: {reason}")
+    return error

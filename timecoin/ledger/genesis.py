@@ -21,7 +21,7 @@ from timecoin import keys, params
 from timecoin._core import hashing
 from timecoin.errors import ConfigError
 from timecoin.ledger.blocks import BLOCK_OVERHEAD_BYTES, Header
-from timecoin.ledger.coins import commit_coins
+from timecoin.ledger.coins import commit_coins, records_of
 from timecoin.ledger.registry import Masternode, MasternodeSet, pack_address, unpack_address
 from timecoin.ledger.transactions import Output, outpoint
 
@@ -182,6 +182,10 @@ class Genesis:
         left = params.MAX_MONEY - self.initial_supply - self.subsidy * (height - 1)
         return max(0, min(self.subsidy, left))
 
+    def supply_at(self, height: int) -> int:
+        """The sum of all coins after the block at `height`: the first ones and the subsidies of all blocks since."""
+        return min(self.initial_supply + self.subsidy * height, params.MAX_MONEY)
+
     def block_room(self) -> tuple[int, int]:
         """(transfers, bytes of transfers) that fit a block beside its header and coinbase."""
         return self.max_block_txs - 1, self.max_block_bytes - BLOCK_OVERHEAD_BYTES - params.MIN_TX_BYTES
@@ -192,6 +196,10 @@ class Genesis:
         for node in self.masternodes:
             outputs.append(Output(self.collateral, node.owner, params.OUTPUT_COLLATERAL, node.operator, node.address, node.port))
         return [(outpoint(self.chain_id, index), output) for index, output in enumerate(outputs)]
+
+    def records(self) -> list[tuple[bytes, bytes]]:
+        """(outpoint, stored record) of the first coins, in the order of their outpoints."""
+        return records_of(self.coins(), 0)
 
     def masternode_set(self) -> MasternodeSet:
         """The set that votes in epoch 0."""
@@ -209,7 +217,7 @@ class Genesis:
             time_ms=self.time_ms,
             parent=self.chain_id,
             tx_root=hashing.merkle_root(b""),
-            commitment=commit_coins(self.coins(), 0).digest(),
+            commitment=commit_coins(self.records()).digest(),
             next_set=self.masternode_set().hash(),
         ).encode()
 

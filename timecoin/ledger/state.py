@@ -14,18 +14,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Container, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
 
 from timecoin import params
-from timecoin._core import codec, lthash
+from timecoin._core import codec, transfers
 from timecoin.errors import BlockError, DecodeError, SafetyViolation, TransactionError
-from timecoin.ledger.blocks import BLOCK_OVERHEAD_BYTES, Block, Delta, Header, tx_root
-from timecoin.ledger.checks import SignatureBatch, check_syntax, fee_of
-from timecoin.ledger.coins import CoinFields, Coins, coin_element
+from timecoin.ledger.blocks import BLOCK_OVERHEAD_BYTES, Block, Delta, Header, collateral_coins, tx_root
+from timecoin.ledger.checks import SignatureBatch, check_one
+from timecoin.ledger.coins import PAYMENT_RECORD_BYTES, Coins, Reader, height_of, output_of
 from timecoin.ledger.genesis import Genesis
 from timecoin.ledger.registry import MasternodeSet, Registry
-from timecoin.ledger.transactions import Output, Transaction, outpoint_index, outpoint_txid
+from timecoin.ledger.transactions import Output, Transaction, outpoint_index, outpoint_txid, split
 
 _BATCH = 4096
 
@@ -34,50 +34,41 @@ _BATCH = 4096
 class StoredState:
     """The state at one height as storage or a snapshot hands it over. Nothing in it is trusted but the header.
 
-    coins: (encoding, height) of every committed coin. masternodes: the set that votes at the next height, encoded.
+    coins: (outpoint, stored record) of every committed coin, in the order of the outpoints. masternodes: the set that votes
+    at the next height, encoded.
     epoch_start: the height of the last block that closed an epoch, 0 in epoch 0; certified headers tell it.
     """
 
     header: bytes
-    coins: Iterable[tuple[bytes, int]]
+    coins: Iterable[tuple[bytes, bytes]]
     masternodes: bytes
     epoch_start: int
-
-
-@dataclass(slots=True)
-class _Effects:
-    """What a list of transfers does to the committed coins."""
-
-    fees: int
-    spends: dict[bytes, bytes]
-    spent: list[bytes]
-    created: dict[bytes, Output]
-    signatures: SignatureBatch
 
 
 class BlockCheck:
     """A block that obeys every rule, but for the signatures still to be verified: one per key, message and signature.
 
+    `owners` has the place in the block of the transaction that each signature belongs to.
     `complete` applies the verdicts; only then does `Ledger.apply` take the check.
     """
 
-    def __init__(self, block: Block, delta: Delta, signatures: SignatureBatch, commitment: lthash.LtHash) -> None:
-        self.block = block
+    def __init__(self, delta: Delta, signatures: SignatureBatch) -> None:
         self.delta = delta
-        self.commitment = commitment
+        self.signatures = signatures
         self.completed = False
-        self._signatures = signatures
-        self.keys = signatures.keys
-        self.messages = signatures.messages
-        self.signatures = signatures.signatures
+
+    @property
+    def block(self) -> Block:
+        return self.delta.block
 
     def complete(self, verdicts: Collection[Any]) -> None:
         """Raises BlockError(bad-signature), or ValueError unless there is one verdict for each signature."""
-        failures = self._signatures.failures(verdicts)
+        failures = self.signatures.failures(verdicts)
         if failures:
             raise BlockError(
                 "bad-signature",
                 f"block {self.block.height}, transaction {min(failures)}: a witness is no signature by its coin's key",
+                min(failures),
             )
         self.completed = True
 
@@ -94,13 +85,14 @@ class Ledger:
         *,
         committed_height: Callable[[bytes], int | None] | None = None,
         stored: StoredState | None = None,
+        read: Reader | None = None,
+        coin_cache_bytes: int | None = None,
     ) -> None:
         self.genesis = genesis
         self.chain_id = genesis.chain_id
-        self.coins = Coins()
+        self.coins = Coins(read=read, cache_bytes=coin_cache_bytes)
         self.registry = Registry()
         self._committed_height = committed_height
-        self._lthash = lthash.LtHash()
         self._final: dict[bytes, Transaction] = {}
         self._final_spends: dict[bytes, bytes] = {}
         self._load(stored if stored is not None else _genesis_state(genesis))
@@ -109,20 +101,19 @@ class Ledger:
     def restore(
         cls,
         genesis: Genesis,
-        header: bytes,
-        coins: Iterable[tuple[bytes, int]],
+        stored: StoredState,
         *,
-        masternodes: bytes,
-        epoch_start: int,
         committed_height: Callable[[bytes], int | None] | None = None,
+        read: Reader | None = None,
+        coin_cache_bytes: int | None = None,
     ) -> Ledger:
-        """The ledger after the block of `header`, which must be one that the caller trusts (own, or certified).
+        """The ledger after the block of `stored.header`, which must be one that the caller trusts (own, or certified).
 
-        Every coin is hashed again; nothing is handed out before the commitment agrees. Raises BlockError
-        (bad-commitment, bad-next-set, bad-height, bad-epoch) or DecodeError.
+        Every coin is hashed again; nothing is handed out before the commitment agrees. With `read`, which gives the stored
+        records of outpoints, only `coin_cache_bytes` of the coins stay in memory. Raises BlockError (bad-commitment,
+        bad-next-set, bad-height, bad-epoch) or DecodeError.
         """
-        stored = StoredState(header, coins, masternodes, epoch_start)
-        return cls(genesis, committed_height=committed_height, stored=stored)
+        return cls(genesis, committed_height=committed_height, stored=stored, read=read, coin_cache_bytes=coin_cache_bytes)
 
     def _load(self, stored: StoredState) -> None:
         header = Header.decode(stored.header)
@@ -131,9 +122,11 @@ class Ledger:
         if self.masternodes.hash() != header.next_set:
             raise BlockError("bad-next-set", f"state at height {header.height}: masternode set is not the header's")
         items = iter(stored.coins)
+        last = b""
         while page := list(islice(items, _BATCH)):
-            self._load_page(page, header.height)
-        if self._lthash.digest() != header.commitment:
+            self._load_page(page, header.height, last)
+            last = page[-1][0]
+        if self.coins.commitment() != header.commitment:
             raise BlockError("bad-commitment", f"state at height {header.height}: {len(self.coins)} coins do not match")
         self.header = header
         self.tip = header.hash()
@@ -149,22 +142,23 @@ class Ledger:
         if not agrees or not earliest <= epoch_start <= header.height:
             raise BlockError("bad-epoch", f"state at height {header.height}: epoch {epoch} cannot have started at {epoch_start}")
 
-    def _load_page(self, page: Sequence[tuple[bytes, int]], tip_height: int) -> None:
-        coins = []
-        for encoding, height in page:
-            if not 0 <= height <= tip_height:
-                raise BlockError("bad-commitment", f"coin at height {height} in a state at height {tip_height}")
-            point, parts = codec.decode_coin(encoding)
-            coins.append((point, Output.from_parts(parts), height))
-        try:
-            # The commitment alone cannot tell 2^16 copies of a coin from none; the table refuses the second.
-            self.coins.add(coins)
-        except ValueError as error:
-            raise BlockError("bad-commitment", f"state at height {tip_height}: {error}") from error
-        self._lthash.add([coin_element(encoding, height) for encoding, height in page])
-        for point, output, height in coins:
-            if output.kind == params.OUTPUT_COLLATERAL:
-                self.registry.add(point, output, height)
+    def _load_page(self, page: Sequence[tuple[bytes, bytes]], tip_height: int, last: bytes) -> None:
+        """Takes coins over whose outpoints come after `last`, each after the one before it.
+
+        The commitment alone cannot tell 2^16 copies of a coin from none; the order leaves no room for a second one.
+        """
+        points = [point for point, _ in page]
+        records = [record for _, record in page]
+        for before, point in pairwise([last, *points]):
+            if point <= before:
+                raise BlockError("bad-commitment", f"state at height {tip_height}: coin {point.hex()} is out of order")
+        newest = height_of(max(records))  # a record begins with the height, big-endian
+        if newest > tip_height:
+            raise BlockError("bad-commitment", f"coin at height {newest} in a state at height {tip_height}")
+        self.coins.load(points, records)
+        for point, record in page:
+            if len(record) > PAYMENT_RECORD_BYTES:
+                self.registry.add(point, output_of(record), height_of(record))
 
     # What is
 
@@ -188,7 +182,7 @@ class Ledger:
 
     def lthash_state(self) -> bytes:
         """The 2048 bytes behind the commitment."""
-        return self._lthash.state()
+        return self.coins.lthash_state()
 
     def committed_height(self, txid: bytes) -> int | None:
         """The height of the block that holds a transaction, from the caller's index; None when it knows none."""
@@ -237,19 +231,15 @@ class Ledger:
         """
         if tx.txid in self._final:
             return
-        check_syntax(tx, self.genesis)
-        spent = 0
-        for point, coin in zip(tx.inputs, self.coins.lookup(tx.inputs), strict=True):
-            if coin is None:
-                raise TransactionError("missing-input", f"transaction {tx.txid.hex()}: no coin {point.hex()}")
+        if check_one(tx, self.coins, self.genesis) is None:
+            raise TransactionError("missing-input", f"transaction {tx.txid.hex()}: an input is no coin")
+        for point in tx.inputs:
             if point in self._final_spends:
                 raise SafetyViolation(
                     f"outpoint {point.hex()} is spent by two FINAL transactions, {self._final_spends[point].hex()} "
                     f"and {tx.txid.hex()}"
                 )
-            spent += coin[0]
-        fee_of(tx, spent)
-        self.coins.add([(point, output, params.FINAL_HEIGHT) for point, output in tx.output_coins()])
+        self.coins.add_final(tx)
         self._final[tx.txid] = tx
         self._final_spends.update(dict.fromkeys(tx.inputs, tx.txid))
 
@@ -265,11 +255,15 @@ class Ledger:
         """
         height = self.height + 1
         self._check_proposer(height, proposer)
-        effects = self._evaluate(height, list(enumerate(transactions)), ())
+        size = sum(tx.size for tx in transactions)
+        self._check_limits(height, len(transactions), BLOCK_OVERHEAD_BYTES + size)
+        listed = codec.TransactionBatch.decode(b"".join([tx.encoded for tx in transactions]), count=len(transactions))
+        _, effects = self._execute(height, listed, 0)
         coinbase = self._coinbase(height, proposer, effects.fees)
         body = [*coinbase, *transactions]
         self._check_limits(height, len(body), BLOCK_OVERHEAD_BYTES + sum(tx.size for tx in body))
-        created = self._created(effects, coinbase)
+        batch = codec.TransactionBatch.decode(b"".join([tx.encoded for tx in body]), count=len(body))
+        spent, effects = self._execute(height, batch, len(coinbase))
         header = Header(
             closes_epoch=closes_epoch,
             proposer=proposer,
@@ -278,13 +272,13 @@ class Ledger:
             time_ms=max(time_ms, self.tip_time + 1),
             parent=self.tip,
             tx_root=tx_root(body),
-            commitment=self._commitment_after(height, effects.spent, created).digest(),
-            next_set=self._set_after(height, closes_epoch, effects.spent, created).hash(),
+            commitment=self.coins.commitment_after(effects, height).digest(),
+            next_set=self._set_after(height, closes_epoch, spent, effects).hash(),
         )
         self._check_header(header, None)
         return Block.create(header, body).encoded
 
-    def check_block(self, data: bytes, *, now_ms: int | None = None, verified: Container[bytes] = ()) -> BlockCheck:
+    def check_block(self, data: bytes, *, now_ms: int | None = None, verified: Container[bytes] | None = None) -> BlockCheck:
         """Everything about a proposed next block but signatures.
 
         Raises BlockError with one of the reasons malformed, oversized, too-many-transactions, bad-height, bad-parent,
@@ -301,40 +295,38 @@ class Ledger:
             block = Block.decode(data)
         except DecodeError as error:
             raise BlockError("malformed", f"block {self.height + 1}: {error}") from error
-        header, height = block.header, block.height
-        self._check_limits(height, len(block.transactions), len(data))
-        if tx_root(block.transactions) != header.tx_root:
+        header, height, batch = block.header, block.height, block.batch
+        self._check_limits(height, batch.count, len(data))
+        if block.root() != header.tx_root:
             raise BlockError("bad-tx-root", f"block {height}: transactions are not those of the header's tx_root")
-        coinbases = [tx for tx in block.transactions[:1] if tx.is_coinbase]
-        transfers = list(enumerate(block.transactions))[len(coinbases) :]
-        effects = self._evaluate(height, transfers, verified)
-        if coinbases != self._coinbase(height, header.proposer, effects.fees):
+        first = block.coinbases
+        spent, effects = self._execute(height, batch, first)
+        coinbase = self._coinbase(height, header.proposer, effects.fees)
+        if [Transaction.from_batch(batch, place) for place in range(first)] != coinbase:
             raise BlockError(
                 "bad-coinbase",
                 f"block {height}: the first transaction does not pay the proposer {effects.fees} of fees and "
                 f"{self.genesis.subsidy_at(height)} of subsidy",
             )
-        created = self._created(effects, coinbases)
-        next_set = self._set_after(height, header.closes_epoch, effects.spent, created)
+        next_set = self._set_after(height, header.closes_epoch, spent, effects)
         if next_set.hash() != header.next_set:
             raise BlockError("bad-next-set", f"block {height}: {header.next_set.hex()} is not the next masternode set")
-        commitment = self._commitment_after(height, effects.spent, created)
+        commitment = self.coins.commitment_after(effects, height)
         if commitment.digest() != header.commitment:
             raise BlockError("bad-commitment", f"block {height}: {header.commitment.hex()} is not what its coins give")
         delta = Delta(
-            header=header,
-            hash=block.hash,
-            txids=tuple(tx.txid for tx in block.transactions),
-            spends=effects.spends,
-            spent=tuple(effects.spent),
-            created=tuple(created.items()),
-            fees=effects.fees,
-            lthash=commitment.state(),
+            block=block,
+            effects=effects,
+            registrations=spent,
+            commitment=commitment,
             epoch=self.epoch + header.closes_epoch,
             epoch_start=height if header.closes_epoch else self.epoch_start,
             masternodes=next_set,
         )
-        return BlockCheck(block, delta, effects.signatures, commitment)
+        wanted = None
+        if verified is not None:
+            wanted = [place for place, wtxid in enumerate(split(batch.wtxids, 32)) if wtxid not in verified]
+        return BlockCheck(delta, SignatureBatch.of(self.chain_id, batch, effects.input_keys, wanted))
 
     def apply(self, check: BlockCheck) -> Delta:
         """Moves on by one decided block.
@@ -347,18 +339,19 @@ class Ledger:
             raise ValueError(f"block {block.height}: its signatures are not verified")
         if block.header.parent != self.tip:
             raise ValueError(f"block {block.height}: checked on {block.header.parent.hex()}, the tip is {self.tip.hex()}")
-        self._check_final(block)
-        self._move_coins(delta)
-        for txid in delta.txids:
-            done = self._final.pop(txid, None)
-            for point in done.inputs if done is not None else ():
-                del self._final_spends[point]
-        self._change_registry(self.registry, delta.height, delta.spent, dict(delta.created))
-        self._lthash = check.commitment
+        if self._final:
+            self._check_final(block)
+        delta.undo = self.coins.apply(delta.effects, delta.height, delta.commitment)
+        self._settle_final(block)
+        self._change_registry(self.registry, delta.height, delta.registrations, delta.effects)
         self.header = block.header
         self.tip = block.hash
         self.epoch, self.epoch_start, self.masternodes = delta.epoch, delta.epoch_start, delta.masternodes
         return delta
+
+    def flushed(self, delta: Delta) -> None:
+        """A block that was applied here is in the store behind the coins."""
+        self.coins.flushed(delta.effects)
 
     def _check_final(self, block: Block) -> None:
         for point, txid in block.spends.items():
@@ -372,17 +365,11 @@ class Ledger:
                 if txid not in block.txids:
                     raise SafetyViolation(f"block {block.height} closes the epoch without FINAL {txid.hex()}")
 
-    def _move_coins(self, delta: Delta) -> None:
-        """Spends and creates coins. What was here as a FINAL coin becomes a committed one, or is spent as such."""
-        spent = set(delta.spent)
-        inside = [point for point in delta.spends if point not in spent]
-        final = [point for point, here in zip(inside, self.coins.present(inside), strict=True) if here]
-        here = self.coins.present([point for point, _ in delta.created])
-        self.coins.spend([*delta.spent, *final])
-        self.coins.set_height([point for (point, _), known in zip(delta.created, here, strict=True) if known], delta.height)
-        self.coins.add(
-            [(point, output, delta.height) for (point, output), known in zip(delta.created, here, strict=True) if not known]
-        )
+    def _settle_final(self, block: Block) -> None:
+        """What the block holds is final no longer, but committed."""
+        for txid in self._final.keys() & block.txids if self._final else ():
+            for point in self._final.pop(txid).inputs:
+                del self._final_spends[point]
 
     # The rules of a block
 
@@ -425,74 +412,34 @@ class Ledger:
             return []
         return [Transaction.coinbase(height, [Output(reward, self.masternodes[proposer].owner)])]
 
-    def _evaluate(self, height: int, transfers: Sequence[tuple[int, Transaction]], verified: Container[bytes]) -> _Effects:
-        """Runs (place in the block, transfer) items in order over the committed coins. Raises BlockError."""
-        points = [point for _, tx in transfers for point in tx.inputs]
-        committed = dict(zip(points, self.coins.lookup(points), strict=True))
-        effects = _Effects(0, {}, [], {}, SignatureBatch(self.chain_id))
-        for place, tx in transfers:
-            try:
-                check_syntax(tx, self.genesis)
-                keys = self._spend_inputs(effects, tx, committed)
-            except TransactionError as error:
-                reason = "bad-coinbase" if error.reason == "coinbase-not-allowed" else error.reason
-                raise BlockError(reason, f"block {height}, transaction {place}: {error}") from error
-            effects.created.update(tx.output_coins())
-            if tx.wtxid not in verified:
-                effects.signatures.add(place, tx, keys)
-        return effects
+    def _execute(self, height: int, batch: codec.TransactionBatch, first: int) -> tuple[list[bytes], transfers.Effects]:
+        """What the block's transfers do to the committed coins, and the registrations that they spend. Raises BlockError."""
+        held = self.coins.columns(batch.outpoints)
+        try:
+            effects = transfers.execute(batch, held, first=first, collateral=self.genesis.collateral)
+        except TransactionError as error:
+            reason = "bad-coinbase" if error.reason == "coinbase-not-allowed" else error.reason
+            raise BlockError(reason, f"block {height}: {error}", error.transaction) from error
+        if held.collaterals:  # nearly no block spends any
+            return [point for point in split(effects.spent, params.OUTPOINT_BYTES) if point in self.registry], effects
+        return [], effects
 
-    def _spend_inputs(self, effects: _Effects, tx: Transaction, committed: dict[bytes, CoinFields | None]) -> list[bytes]:
-        """Spends the inputs of one transfer and counts its fee; the keys that must have signed."""
-        keys = []
-        spent = 0
-        for point in tx.inputs:
-            if point in effects.spends:
-                raise TransactionError("double-spend", f"outpoint {point.hex()} is spent earlier in the block")
-            made = effects.created.pop(point, None)
-            if made is not None:
-                value, key = made.value, made.key
-            else:
-                coin = committed[point]
-                if coin is None or coin[3] == params.FINAL_HEIGHT:
-                    raise TransactionError("missing-input", f"outpoint {point.hex()} is no committed coin")
-                value, key = coin[0], coin[1]
-                effects.spent.append(point)
-            effects.spends[point] = tx.txid
-            keys.append(key)
-            spent += value
-        effects.fees += fee_of(tx, spent)
-        return keys
-
-    def _created(self, effects: _Effects, coinbase: Sequence[Transaction]) -> dict[bytes, Output]:
-        """The coins that are left of the block's. The coinbase's comes last: the next block is the first to spend it."""
-        return effects.created | {point: output for tx in coinbase for point, output in tx.output_coins()}
-
-    def _commitment_after(self, height: int, spent: Sequence[bytes], created: dict[bytes, Output]) -> lthash.LtHash:
-        state = self._lthash.copy()
-        state.remove(self.coins.elements(spent))
-        state.add([coin_element(codec.encode_coin(point, output.parts()), height) for point, output in created.items()])
-        return state
-
-    def _set_after(self, height: int, closes_epoch: bool, spent: Sequence[bytes], created: dict[bytes, Output]) -> MasternodeSet:
+    def _set_after(self, height: int, closes_epoch: bool, spent: Sequence[bytes], effects: transfers.Effects) -> MasternodeSet:
         """The set that votes at the next height. A closing block that would leave too few keeps the old set."""
         if not closes_epoch:
             return self.masternodes
         registry = self.registry.copy()
-        self._change_registry(registry, height, spent, created)
+        self._change_registry(registry, height, spent, effects)
         new = registry.masternode_set()
         return new if len(new) >= self.genesis.min_masternodes else self.masternodes
 
     @staticmethod
-    def _change_registry(registry: Registry, height: int, spent: Sequence[bytes], created: dict[bytes, Output]) -> None:
+    def _change_registry(registry: Registry, height: int, spent: Iterable[bytes], effects: transfers.Effects) -> None:
         for point in spent:
-            if point in registry:
-                registry.remove(point)
-        for point, output in created.items():
-            if output.kind == params.OUTPUT_COLLATERAL:
-                registry.add(point, output, height)
+            registry.remove(point)
+        for point, output in collateral_coins(effects):
+            registry.add(point, output, height)
 
 
 def _genesis_state(genesis: Genesis) -> StoredState:
-    coins = ((codec.encode_coin(point, output.parts()), 0) for point, output in genesis.coins())
-    return StoredState(genesis.header(), coins, genesis.masternode_set().encode(), 0)
+    return StoredState(genesis.header(), genesis.records(), genesis.masternode_set().encode(), 0)

@@ -41,6 +41,11 @@ def outpoint_index(point: bytes) -> int:
     return int.from_bytes(point[32:], "little")
 
 
+def split(column: bytes, width: int) -> list[bytes]:
+    """The items of a column of `width` bytes each."""
+    return [column[at : at + width] for at in range(0, len(column), width)]
+
+
 class Output(NamedTuple):
     """A coin to be: `value` units for the owner of the Ed25519 key `key`.
 
@@ -61,6 +66,16 @@ class Output(NamedTuple):
     def from_parts(cls, parts: OutputParts) -> Output:
         kind, value, key, operator, address, port = parts
         return cls(value, key, kind, operator, address, port)
+
+    def record(self) -> bytes:
+        """What only a collateral has, as encoded; nothing for a payment."""
+        return self.operator + self.address + self.port.to_bytes(2, "little") if self.kind == params.OUTPUT_COLLATERAL else b""
+
+    @classmethod
+    def of_collateral(cls, value: int, key: bytes, record: bytes) -> Output:
+        """From the columns of a batch: `record` is the operator key, the address and the port, as encoded."""
+        port = int.from_bytes(record[48:50], "little")
+        return cls(value, key, params.OUTPUT_COLLATERAL, record[:32], record[32:48], port)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -112,6 +127,10 @@ class Transaction:
     @property
     def is_coinbase(self) -> bool:
         return self.kind == params.TX_KIND_COINBASE
+
+    def batch(self) -> codec.TransactionBatch:
+        """Its columns."""
+        return codec.TransactionBatch.decode(self.encoded, count=1)
 
     def signing_message(self, chain_id: bytes) -> bytes:
         """The 96 bytes that the owner of every input signs."""

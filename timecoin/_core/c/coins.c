@@ -1,199 +1,262 @@
-#include "coins.h"
+#include "coins_inner.h"
 
-void tc_coins_init(tc_coins *table, const uint8_t seed[TC_SIPHASH_SEED_BYTES]) {
-    memset(table, 0, sizeof *table);
-    tc_keyindex_init(&table->index, seed);
-    tc_keyindex_init(&table->lock_index, seed);
+void tc_coins_init(tc_coins *set, const uint8_t seed[TC_SIPHASH_SEED_BYTES], const tc_lthash_backend *backend) {
+    memset(set, 0, sizeof *set);
+    tc_coinindex_init(&set->index, seed);
+    tc_side_init(&set->locks, seed);
+    tc_side_init(&set->collaterals, seed);
+    set->backend = backend;
 }
 
-void tc_coins_free(tc_coins *table) {
-    tc_keyindex_free(&table->index);
-    tc_keyindex_free(&table->lock_index);
-    free(table->rows);
-    free(table->locks);
-    memset(table, 0, sizeof *table);
+void tc_coins_free(tc_coins *set) {
+    tc_coinrows_free(&set->rows);
+    tc_coinindex_free(&set->index);
+    tc_side_free(&set->locks);
+    tc_side_free(&set->collaterals);
 }
 
-int tc_coins_reserve(tc_coins *table, size_t n) {
-    uint64_t needed = (uint64_t)table->count + n;
-    if (n > TC_KEYINDEX_MAX_ROWS || tc_keyindex_reserve(&table->index, needed) != 0)
-        return -1;
-    tc_coin *rows = tc_keyindex_grow(table->rows, &table->capacity, needed, sizeof *rows);
-    if (rows == NULL)
-        return -1;
-    table->rows = rows;
-    return 0;
+uint64_t tc_coins_memory(const tc_coins *set) {
+    return sizeof *set + tc_coinrows_memory(&set->rows) + set->index.memory + tc_side_memory(&set->locks, sizeof(tc_lock)) +
+           tc_side_memory(&set->collaterals, sizeof(tc_collateral));
 }
 
-int tc_coins_reserve_locks(tc_coins *table, size_t n) {
-    uint64_t needed = (uint64_t)table->lock_count + n;
-    if (n > TC_KEYINDEX_MAX_ROWS || tc_keyindex_reserve(&table->lock_index, needed) != 0)
-        return -1;
-    tc_lock *locks = tc_keyindex_grow(table->locks, &table->lock_capacity, needed, sizeof *locks);
-    if (locks == NULL)
-        return -1;
-    table->locks = locks;
-    return 0;
+/* Asking */
+
+static void fetch_row(const tc_coin *coin) {
+    const uint8_t *bytes = (const uint8_t *)coin;
+    __builtin_prefetch(bytes);
+    __builtin_prefetch(bytes + 64);
+    __builtin_prefetch(bytes + sizeof *coin - 1);
 }
 
-static uint32_t find_coin(const tc_coins *table, const uint8_t *outpoint) {
-    return tc_keyindex_find(&table->index, table->rows, sizeof(tc_coin), TC_OUTPOINT_BYTES, outpoint);
-}
-
-static uint32_t find_lock(const tc_coins *table, const uint8_t *outpoint) {
-    return tc_keyindex_find(&table->lock_index, table->locks, sizeof(tc_lock), TC_OUTPOINT_BYTES, outpoint);
-}
-
-static void remove_lock(tc_coins *table, uint32_t row) {
-    uint32_t last = table->lock_count - 1;
-    tc_lock *locks = table->locks;
-    tc_keyindex *index = &table->lock_index;
-    tc_keyindex_remove(index, tc_keyindex_hash(index, locks[row].outpoint, TC_OUTPOINT_BYTES), row);
-    if (row != last) {
-        tc_keyindex_move(index, tc_keyindex_hash(index, locks[last].outpoint, TC_OUTPOINT_BYTES), last, row);
-        locks[row] = locks[last];
-    }
-    table->lock_count = last;
-}
-
-static void remove_coin(tc_coins *table, uint32_t row) {
-    uint32_t last = table->count - 1;
-    tc_coin *rows = table->rows;
-    tc_keyindex *index = &table->index;
-    if (rows[row].locked)
-        remove_lock(table, find_lock(table, rows[row].outpoint));
-    tc_keyindex_remove(index, tc_keyindex_hash(index, rows[row].outpoint, TC_OUTPOINT_BYTES), row);
-    if (row != last) {
-        tc_keyindex_move(index, tc_keyindex_hash(index, rows[last].outpoint, TC_OUTPOINT_BYTES), last, row);
-        rows[row] = rows[last];
-    }
-    table->count = last;
-}
-
-size_t tc_coins_add(tc_coins *table, const uint8_t *outpoints, const uint64_t *values, const uint8_t *keys,
-                    const uint8_t *kinds, const uint64_t *heights, size_t n) {
-    uint32_t before = table->count;
+/* As tc_coins_seek, for at most GROUP: all slots are fetched first, then all rows, and then compared. Hashes agree by chance
+ * once in thousands of millions, so that the second look of a walk hardly ever happens. */
+static void seek_group(uint32_t *rows, const tc_coins *set, const uint8_t *outpoints, size_t n) {
+    tc_coinindex_walk walks[GROUP];
     for (size_t i = 0; i < n; i++) {
-        const uint8_t *outpoint = outpoints + i * TC_OUTPOINT_BYTES;
-        if (find_coin(table, outpoint) != TC_KEYINDEX_NONE) {
-            while (table->count > before)
-                remove_coin(table, table->count - 1);
-            return i;
-        }
-        tc_coin *coin = &table->rows[table->count];
-        memset(coin, 0, sizeof *coin);
-        memcpy(coin->outpoint, outpoint, TC_OUTPOINT_BYTES);
-        memcpy(coin->key, keys + i * sizeof coin->key, sizeof coin->key);
-        coin->kind = kinds[i];
-        coin->value = values[i];
-        coin->height = heights[i];
-        tc_keyindex_put(&table->index, tc_keyindex_hash(&table->index, outpoint, TC_OUTPOINT_BYTES), table->count);
-        table->count++;
+        walks[i] = tc_coinindex_start(&set->index, tc_coinindex_hash(&set->index, outpoints + i * TC_OUTPOINT_BYTES));
     }
-    table->version += n != 0;
-    return n;
-}
-
-void tc_coins_find(uint32_t *rows, const tc_coins *table, const uint8_t *outpoints, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        rows[i] = find_coin(table, outpoints + i * TC_OUTPOINT_BYTES);
-}
-
-void tc_coins_contains(uint8_t *found, const tc_coins *table, const uint8_t *outpoints, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        found[i] = find_coin(table, outpoints + i * TC_OUTPOINT_BYTES) != TC_KEYINDEX_NONE;
-}
-
-size_t tc_coins_spend(tc_coins *table, const uint8_t *outpoints, size_t n) {
-    /* Marking finds an outpoint that is given twice before anything has been taken out. */
-    size_t marked = 0;
-    for (; marked < n; marked++) {
-        uint32_t row = find_coin(table, outpoints + marked * TC_OUTPOINT_BYTES);
-        if (row == TC_KEYINDEX_NONE || table->rows[row].marked)
-            break;
-        table->rows[row].marked = 1;
-    }
-    if (marked < n) {
-        for (size_t i = 0; i < marked; i++)
-            table->rows[find_coin(table, outpoints + i * TC_OUTPOINT_BYTES)].marked = 0;
-        return marked;
-    }
-    for (size_t i = 0; i < n; i++)
-        remove_coin(table, find_coin(table, outpoints + i * TC_OUTPOINT_BYTES));
-    table->version += n != 0;
-    return n;
-}
-
-size_t tc_coins_set_height(tc_coins *table, const uint8_t *outpoints, uint64_t height, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        if (find_coin(table, outpoints + i * TC_OUTPOINT_BYTES) == TC_KEYINDEX_NONE)
-            return i;
-    for (size_t i = 0; i < n; i++)
-        table->rows[find_coin(table, outpoints + i * TC_OUTPOINT_BYTES)].height = height;
-    table->version += n != 0;
-    return n;
-}
-
-tc_coins_verdict tc_coins_lock(uint8_t holder[32], size_t *at, tc_coins *table, const uint8_t *outpoints,
-                               const uint8_t txid[32], uint64_t since_ms, size_t n) {
-    size_t held = n;
     for (size_t i = 0; i < n; i++) {
-        const uint8_t *outpoint = outpoints + i * TC_OUTPOINT_BYTES;
-        uint32_t row = find_coin(table, outpoint);
-        if (row == TC_KEYINDEX_NONE) {
-            *at = i;
-            return TC_COINS_MISSING;
+        rows[i] = tc_coinindex_next(&walks[i]);
+        if (rows[i] != TC_COINS_NONE) {
+            fetch_row(row_at(set, rows[i]));
         }
-        if (held == n && table->rows[row].locked) {
-            const tc_lock *lock = &table->locks[find_lock(table, outpoint)];
-            if (memcmp(lock->txid, txid, sizeof lock->txid) != 0) {
-                held = i;
-                memcpy(holder, lock->txid, sizeof lock->txid);
-            }
-        }
-    }
-    if (held < n) {
-        *at = held;
-        return TC_COINS_HELD;
     }
     for (size_t i = 0; i < n; i++) {
         const uint8_t *outpoint = outpoints + i * TC_OUTPOINT_BYTES;
-        tc_coin *coin = &table->rows[find_coin(table, outpoint)];
-        if (coin->locked)
+        while (rows[i] != TC_COINS_NONE && memcmp(row_at(set, rows[i])->outpoint, outpoint, TC_OUTPOINT_BYTES) != 0) {
+            rows[i] = tc_coinindex_next(&walks[i]);
+        }
+    }
+}
+
+size_t tc_coins_seek(uint32_t *rows, const tc_coins *set, const uint8_t *outpoints, size_t n) {
+    size_t absent = 0;
+    if (set->used == 0) {
+        memset(rows, 0xff, n * sizeof *rows);
+        return n;
+    }
+    for (size_t start = 0; start < n; start += GROUP) {
+        size_t count = n - start < GROUP ? n - start : GROUP;
+        seek_group(rows + start, set, outpoints + start * TC_OUTPOINT_BYTES, count);
+        for (size_t i = start; i < start + count; i++) {
+            absent += rows[i] == TC_COINS_NONE;
+        }
+    }
+    return absent;
+}
+
+/* What an answer says about a row. */
+static uint8_t found_in(const tc_coins *set, uint32_t row) {
+    if (row == TC_COINS_NONE) {
+        return tc_coins_is_complete(set) ? 0 : TC_COINS_UNKNOWN;
+    }
+    tc_coin *coin = row_at(set, row);
+    if (coin->flags & TC_COIN_SPENT) {
+        return 0;
+    }
+    if (set->has_store && !(coin->flags & TC_COIN_USED)) {
+        coin->flags |= TC_COIN_USED;
+    }
+    return 1;
+}
+
+static void write_fields(const tc_coin_fields *out, size_t at, const tc_coin *coin) {
+    uint64_t value = tc_load_u64(coin->value), height = coin->height;
+    memcpy(out->values + 8 * at, &value, 8);
+    memcpy(out->keys + 32 * at, coin->key, 32);
+    memcpy(out->heights + 8 * at, &height, 8);
+    out->kinds[at] = coin->kind;
+}
+
+size_t tc_coins_get(const tc_coin_fields *out, size_t *collaterals, tc_coins *set, const uint8_t *outpoints, size_t n) {
+    static const tc_coin NO_COIN;
+    uint32_t rows[GROUP];
+    size_t unknown = 0;
+    *collaterals = 0;
+    for (size_t start = 0; start < n; start += GROUP) {
+        size_t count = n - start < GROUP ? n - start : GROUP;
+        tc_coins_seek(rows, set, outpoints + start * TC_OUTPOINT_BYTES, count);
+        for (size_t i = 0; i < count; i++) {
+            uint8_t found = found_in(set, rows[i]);
+            const tc_coin *coin = found == 1 ? row_at(set, rows[i]) : &NO_COIN;
+            out->found[start + i] = found;
+            write_fields(out, start + i, coin);
+            unknown += found == TC_COINS_UNKNOWN;
+            *collaterals += found == 1 && coin->kind == TC_OUTPUT_COLLATERAL;
+        }
+    }
+    return unknown;
+}
+
+void tc_coins_get_collaterals(uint8_t *out, const tc_coins *set, const uint8_t *outpoints, const uint8_t *found,
+                              const uint8_t *kinds, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        if (found[i] == 1 && kinds[i] == TC_OUTPUT_COLLATERAL) {
+            const tc_collateral *kept = tc_side_find(&set->collaterals, sizeof *kept, outpoints + i * TC_OUTPOINT_BYTES);
+            memcpy(out, kept->record, sizeof kept->record);
+            out += sizeof kept->record;
+        }
+    }
+}
+
+size_t tc_coins_contains(uint8_t *found, tc_coins *set, const uint8_t *outpoints, size_t n) {
+    uint32_t rows[GROUP];
+    size_t unknown = 0;
+    for (size_t start = 0; start < n; start += GROUP) {
+        size_t count = n - start < GROUP ? n - start : GROUP;
+        tc_coins_seek(rows, set, outpoints + start * TC_OUTPOINT_BYTES, count);
+        for (size_t i = 0; i < count; i++) {
+            found[start + i] = found_in(set, rows[i]);
+            unknown += found[start + i] == TC_COINS_UNKNOWN;
+        }
+    }
+    return unknown;
+}
+
+/* Changing */
+
+tc_coins_verdict tc_coins_add(tc_coins *set, const tc_coin_columns *coins) {
+    tc_lthash sum;
+    tc_coins_verdict verdict = tc_coins_check_columns(coins, 1);
+    if (verdict.code == TC_COINS_DONE) {
+        verdict = tc_coins_append(set, coins, NULL, APPEND_NEW);
+    }
+    if (verdict.code == TC_COINS_DONE) {
+        tc_coins_sum_columns(&sum, set, coins);
+        tc_lthash_add(&set->commitment, &sum);
+        set->total += coins->count;
+    }
+    return verdict;
+}
+
+tc_coins_verdict tc_coins_spend(tc_coins *set, const uint8_t *outpoints, uint32_t *rows, size_t n) {
+    tc_lthash sum;
+    tc_coins_verdict verdict = tc_coins_mark(set, "coin", outpoints, rows, n);
+    if (verdict.code == TC_COINS_DONE) {
+        tc_coins_sum_rows(&sum, set, rows, n);
+        tc_lthash_subtract(&set->commitment, &sum);
+        tc_coins_take_out(set, rows, n);
+    }
+    return verdict;
+}
+
+tc_coins_verdict tc_coins_set_height(tc_coins *set, const uint8_t *outpoints, const uint32_t *rows, uint32_t height, size_t n) {
+    tc_lthash before, after;
+    tc_coins_verdict verdict = tc_coins_mark(set, "coin", outpoints, rows, n);
+    if (verdict.code != TC_COINS_DONE) {
+        return verdict;
+    }
+    tc_coins_unmark(set, rows, n);
+    tc_coins_sum_rows(&before, set, rows, n);
+    for (size_t i = 0; i < n; i++) {
+        tc_coin *coin = row_at(set, rows[i]);
+        set->pinned -= is_pinned(coin);
+        coin->height = height;
+        count_unsaved(set, coin);
+        set->pinned += is_pinned(coin);
+    }
+    tc_coins_sum_rows(&after, set, rows, n);
+    tc_lthash_subtract(&set->commitment, &before);
+    tc_lthash_add(&set->commitment, &after);
+    set->version += n != 0;
+    return verdict;
+}
+
+/* Locks */
+
+/* The lock of a coin if it is another transaction's, or NULL. */
+static const tc_lock *held_by_other(const tc_coins *set, uint32_t row, const uint8_t txid[32]) {
+    const tc_coin *coin = row_at(set, row);
+    if (!(coin->flags & TC_COIN_LOCKED)) {
+        return NULL;
+    }
+    const tc_lock *lock = tc_side_find(&set->locks, sizeof *lock, coin->outpoint);
+    return memcmp(lock->txid, txid, sizeof lock->txid) == 0 ? NULL : lock;
+}
+
+static void lock_one(tc_coins *set, uint32_t row, const uint8_t txid[32], uint64_t since_ms) {
+    tc_coin *coin = row_at(set, row);
+    if (coin->flags & TC_COIN_LOCKED) {
+        return;
+    }
+    tc_lock *lock = tc_side_add(&set->locks, sizeof *lock, coin->outpoint);
+    memcpy(lock->txid, txid, sizeof lock->txid);
+    lock->since_ms = since_ms;
+    set->pinned -= is_pinned(coin);
+    coin->flags |= TC_COIN_LOCKED;
+    set->pinned++;
+}
+
+tc_coins_verdict tc_coins_lock(uint8_t *held, uint8_t *holders, tc_coins *set, const uint8_t *outpoints, const uint32_t *rows,
+                               const uint64_t *starts, const uint8_t *txids, uint64_t since_ms, size_t transactions) {
+    uint64_t first = transactions == 0 ? 0 : starts[0], last = transactions == 0 ? 0 : starts[transactions];
+    for (uint64_t i = first; i < last; i++) {
+        if (!tc_coins_is_coin(set, rows[i])) {
+            return verdict_of(TC_COINS_MISSING, "coin", i, outpoints);
+        }
+    }
+    if (tc_side_reserve(&set->locks, sizeof(tc_lock), last - first) != 0) {
+        return NO_MEMORY;
+    }
+    for (size_t t = 0; t < transactions; t++) {
+        const uint8_t *txid = txids + 32 * t;
+        const tc_lock *other = NULL;
+        for (uint64_t i = starts[t]; i < starts[t + 1] && other == NULL; i++) {
+            other = held_by_other(set, rows[i], txid);
+        }
+        held[t] = other != NULL;
+        if (other != NULL) {
+            memcpy(holders + 32 * t, other->txid, sizeof other->txid);
             continue;
-        tc_lock *lock = &table->locks[table->lock_count];
-        memset(lock, 0, sizeof *lock);
-        memcpy(lock->outpoint, outpoint, TC_OUTPOINT_BYTES);
-        memcpy(lock->txid, txid, sizeof lock->txid);
-        lock->since_ms = since_ms;
-        tc_keyindex *index = &table->lock_index;
-        tc_keyindex_put(index, tc_keyindex_hash(index, outpoint, TC_OUTPOINT_BYTES), table->lock_count);
-        table->lock_count++;
-        coin->locked = 1;
+        }
+        for (uint64_t i = starts[t]; i < starts[t + 1]; i++) {
+            lock_one(set, rows[i], txid, since_ms);
+        }
     }
-    return TC_COINS_DONE;
+    return DONE;
 }
 
-size_t tc_coins_unlock(tc_coins *table, const uint8_t *outpoints, const uint8_t txid[32], size_t n) {
+size_t tc_coins_unlock(tc_coins *set, const uint8_t *outpoints, const uint8_t txid[32], size_t n) {
     size_t released = 0;
     for (size_t i = 0; i < n; i++) {
         const uint8_t *outpoint = outpoints + i * TC_OUTPOINT_BYTES;
-        uint32_t row = find_lock(table, outpoint);
-        if (row == TC_KEYINDEX_NONE || memcmp(table->locks[row].txid, txid, sizeof table->locks[row].txid) != 0)
+        const tc_lock *lock = tc_coins_locker(set, outpoint);
+        if (lock == NULL || memcmp(lock->txid, txid, sizeof lock->txid) != 0) {
             continue;
-        remove_lock(table, row);
-        table->rows[find_coin(table, outpoint)].locked = 0;
+        }
+        uint32_t row;
+        tc_coins_seek(&row, set, outpoint, 1);
+        tc_coin *coin = row_at(set, row);
+        tc_side_remove(&set->locks, sizeof *lock, outpoint);
+        set->pinned--;
+        coin->flags &= (uint8_t)~TC_COIN_LOCKED;
+        set->pinned += is_pinned(coin);
         released++;
     }
     return released;
 }
 
-const tc_lock *tc_coins_locker(const tc_coins *table, const uint8_t outpoint[TC_OUTPOINT_BYTES]) {
-    uint32_t row = find_lock(table, outpoint);
-    return row == TC_KEYINDEX_NONE ? NULL : &table->locks[row];
-}
-
-uint64_t tc_coins_memory(const tc_coins *table) {
-    return sizeof *table + table->capacity * sizeof(tc_coin) + table->lock_capacity * sizeof(tc_lock) +
-           (tc_keyindex_slots(&table->index) + tc_keyindex_slots(&table->lock_index)) * sizeof(uint64_t);
+const tc_lock *tc_coins_locker(const tc_coins *set, const uint8_t outpoint[TC_OUTPOINT_BYTES]) {
+    return tc_side_find(&set->locks, sizeof(tc_lock), outpoint);
 }
