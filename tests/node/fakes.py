@@ -1,11 +1,15 @@
-"""A node without network, disk and consensus: what the RPC's tests talk to. Votes and blocks come when the test says so."""
+"""A node without network, disk and consensus, and a client of its RPC. Votes and blocks come when the test says so."""
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
+
+import aiohttp
 
 from tests.ledger.helpers import make_genesis
 from timecoin._core import ed25519
@@ -18,21 +22,14 @@ from timecoin.ledger.pool import PoolState, TransactionPool
 from timecoin.ledger.state import Ledger
 from timecoin.ledger.transactions import Transaction
 from timecoin.node.config import Config
+from timecoin.node.indexes import keeping_of
 from timecoin.node.peers import PeerInfo
-from timecoin.replica import tables
+from timecoin.node.rpc.server import RpcServer
+from timecoin.replica import journal, tables
+from timecoin.replica.layout import BlockRecorder
+from timecoin.sim.disk import VirtualDisk
 
 T = TypeVar("T")
-
-
-class FakeStore:
-    def __init__(self) -> None:
-        self.tables: dict[str, dict[bytes, bytes]] = {name: {} for name in tables.TABLES}
-
-    def get(self, table: str, key: bytes) -> bytes | None:
-        return self.tables[table].get(key)
-
-    def items(self, table: str, start: bytes = b"") -> Any:
-        return iter(sorted(item for item in self.tables[table].items() if item[0] >= start))
 
 
 class FakeReplica:
@@ -58,7 +55,9 @@ class FakeNode:
         self.genesis = make_genesis(masternodes=4)
         self.config = Config(data_dir=data_dir, genesis=data_dir / "genesis.toml", rpc_listen="127.0.0.1:0", **config)
         self.replica = FakeReplica(self.genesis)
-        self.storage = FakeStore()
+        self.storage = VirtualDisk()
+        self.storage.write(journal.initialise(self.genesis, None, keeping_of(self.config)))
+        self.recorder = BlockRecorder(keeping_of(self.config), coins=len(self.genesis.coins()), first_block=1)
         self.mesh = FakeMesh()
         self.started_at = 0.0
         self.stopped = False
@@ -69,15 +68,13 @@ class FakeNode:
         entry = self.replica.pool.get(txid)
         if entry is not None:
             return entry.state.value
-        return "unknown" if self.storage.get(tables.TRANSACTIONS, txid) is None else "committed"
+        indexed = self.config.transaction_index and self.storage.get(tables.TRANSACTIONS, txid) is not None
+        return "committed" if indexed else "unknown"
 
     async def submit(self, raw: bytes) -> bytes:
         tx = checks.decode(raw)
         prepared = checks.prepare([tx], self.replica.ledger.coins, self.genesis, known=lambda tx: self.replica.pool.known(tx, 0))
-        batch = prepared.batch
-        keys = [batch.keys[at : at + 32] for at in range(0, len(batch.keys), 32)]
-        signatures = [batch.signatures[at : at + 64] for at in range(0, len(batch.signatures), 64)]
-        candidate = prepared.finish(ed25519.verify_many(keys, batch.messages, signatures))[0]
+        candidate = prepared.finish(ed25519.verify_many(*prepared.signatures.rows()))[0]
         if candidate.error is not None:
             raise candidate.error
         if candidate.missing:
@@ -127,15 +124,53 @@ class FakeNode:
         check.complete(b"")
         delta = ledger.apply(check)
         pool.settle(delta.spends)
-        key = tables.height_key(delta.height)
-        self.storage.tables[tables.HEADERS][key] = delta.header.encode()
-        self.storage.tables[tables.BLOCKS][key] = data
-        self.storage.tables[tables.HASHES][delta.hash] = key
-        for place, txid in enumerate(delta.txids):
-            self.storage.tables[tables.TRANSACTIONS][txid] = key + place.to_bytes(4, "big")
+        self.storage.write(self.recorder.changes(delta, b"certificate"))
         await self._tell()
         return delta.hash
 
     async def _tell(self) -> None:
         async with self._changed:
             self._changed.notify_all()
+
+
+class Rpc:
+    """A started server with a client that has its cookie."""
+
+    def __init__(self, node: FakeNode, server: RpcServer, session: aiohttp.ClientSession) -> None:
+        self.node = node
+        self.server = server
+        self._session = session
+
+    @property
+    def cookie(self) -> str:
+        return (self.node.config.data_dir / ".cookie").read_text()
+
+    async def post(self, body: bytes, **headers: str | None) -> tuple[int, Any]:
+        """(status, body). A header given as None is left out."""
+        wanted: dict[str, str | None] = {"Authorization": "Basic " + base64.b64encode(self.cookie.encode()).decode()}
+        wanted |= headers
+        sent = {name: value for name, value in wanted.items() if value is not None}
+        async with self._session.post(self.server.url, data=body, headers=sent) as response:
+            text = await response.text()
+            return response.status, json.loads(text) if response.content_type == "application/json" else text
+
+    async def get(self) -> int:
+        headers = {"Authorization": "Basic " + base64.b64encode(self.cookie.encode()).decode()}
+        async with self._session.get(self.server.url, headers=headers) as response:
+            return response.status
+
+    async def answer(self, method: str, *given: Any, **named: Any) -> Any:
+        body = {"jsonrpc": "2.0", "id": 7, "method": method, "params": named or list(given)}
+        status, answer = await self.post(json.dumps(body).encode())
+        assert status == 200
+        assert (answer["jsonrpc"], answer["id"]) == ("2.0", 7)
+        return answer
+
+    async def call(self, method: str, *given: Any, **named: Any) -> Any:
+        answer = await self.answer(method, *given, **named)
+        assert "error" not in answer, answer
+        return answer["result"]
+
+    async def error(self, method: str, *given: Any, **named: Any) -> tuple[int, str, str | None]:
+        error = (await self.answer(method, *given, **named))["error"]
+        return error["code"], error["message"], error.get("data", {}).get("reason")

@@ -53,6 +53,10 @@ log_json = true
 max_outbound = 3
 verify_threads = 2
 map_size_limit_mb = 64
+transaction_index = false
+address_index = true
+keep_blocks = 5000
+coin_cache_mb = 33
 allow_lost_votes = true
 """
 
@@ -76,6 +80,10 @@ def test_every_key_from_a_file(file: Path) -> None:
         max_outbound=3,
         verify_threads=2,
         map_size_limit_mb=64,
+        transaction_index=False,
+        address_index=True,
+        keep_blocks=5000,
+        coin_cache_mb=33,
         allow_lost_votes=True,
     )
     assert {key for key in Config.__struct_fields__ if f"{key} =" not in BASE + EVERYTHING} == set()
@@ -108,6 +116,8 @@ def test_an_empty_path_unsets(file: Path) -> None:
         ("max_outbound = true", ["max_outbound = True", "an integer is wanted"]),
         ("verify_threads = 0", ["verify_threads = 0", "1 to 64"]),
         ("map_size_limit_mb = 1", ["map_size_limit_mb = 1", "16 to 1048576"]),
+        ("keep_blocks = 999", ["keep_blocks = 999", "0, which keeps all, or at least 1000"]),
+        ("keep_blocks = -1", ["keep_blocks = -1", "0 to 4294967296"]),
         ('log_json = "yes"', ["log_json = 'yes'", "true or false"]),
         ('log_level = "loud"', ["log_level = 'loud'", "debug, info, warning, error"]),
         ('listen = "0.0.0.0"', ["listen = '0.0.0.0'", "host:port"]),

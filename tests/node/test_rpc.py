@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 
 from tests.ledger.helpers import key, make_genesis, pay
-from tests.node.fakes import FakeNode
+from tests.node.fakes import FakeNode, Rpc
 from timecoin import params
 from timecoin.errors import ConfigError
 from timecoin.keys import Keypair, address, save_keystore
@@ -28,59 +28,6 @@ from timecoin.node.rpc.server import RpcServer
 
 GENESIS = make_genesis(masternodes=4)
 CHAIN = GENESIS.chain_id
-
-
-class Rpc:
-    """A started server with a client that has its cookie."""
-
-    def __init__(self, node: FakeNode, server: RpcServer, session: aiohttp.ClientSession) -> None:
-        self.node = node
-        self.server = server
-        self._session = session
-
-    @property
-    def cookie(self) -> str:
-        return (self.node.config.data_dir / ".cookie").read_text()
-
-    async def post(self, body: bytes, **headers: str | None) -> tuple[int, Any]:
-        """(status, body). A header given as None is left out."""
-        wanted: dict[str, str | None] = {"Authorization": "Basic " + base64.b64encode(self.cookie.encode()).decode()}
-        wanted |= headers
-        sent = {name: value for name, value in wanted.items() if value is not None}
-        async with self._session.post(self.server.url, data=body, headers=sent) as response:
-            text = await response.text()
-            return response.status, json.loads(text) if response.content_type == "application/json" else text
-
-    async def get(self) -> int:
-        headers = {"Authorization": "Basic " + base64.b64encode(self.cookie.encode()).decode()}
-        async with self._session.get(self.server.url, headers=headers) as response:
-            return response.status
-
-    async def answer(self, method: str, *given: Any, **named: Any) -> Any:
-        body = {"jsonrpc": "2.0", "id": 7, "method": method, "params": named or list(given)}
-        status, answer = await self.post(json.dumps(body).encode())
-        assert status == 200
-        assert (answer["jsonrpc"], answer["id"]) == ("2.0", 7)
-        return answer
-
-    async def call(self, method: str, *given: Any, **named: Any) -> Any:
-        answer = await self.answer(method, *given, **named)
-        assert "error" not in answer, answer
-        return answer["result"]
-
-    async def error(self, method: str, *given: Any, **named: Any) -> tuple[int, str, str | None]:
-        error = (await self.answer(method, *given, **named))["error"]
-        return error["code"], error["message"], error.get("data", {}).get("reason")
-
-
-@pytest.fixture
-async def rpc(tmp_path: Path) -> AsyncIterator[Rpc]:
-    node = FakeNode(tmp_path)
-    server = RpcServer(node)
-    await server.start()
-    async with aiohttp.ClientSession() as session:
-        yield Rpc(node, server, session)
-    await server.stop()
 
 
 def transfer(number: int = 0, value: int = 9_000, receiver: int = 9) -> Transaction:
@@ -415,6 +362,7 @@ async def test_bytes_that_are_no_transaction(rpc: Rpc) -> None:
 # Coins
 
 
+@pytest.mark.parametrize("rpc", [{}, {"address_index": True}], indirect=True)
 async def test_coins_and_balances(rpc: Rpc) -> None:
     mine, other = address(key(0).public), address(key(9).public)
     point = {"txid": CHAIN.hex(), "n": 0}
@@ -448,6 +396,7 @@ async def test_coins_and_balances(rpc: Rpc) -> None:
     assert "address" in message
 
 
+@pytest.mark.parametrize("rpc", [{}, {"address_index": True}], indirect=True)
 async def test_collateral_is_nothing_to_spend(rpc: Rpc) -> None:
     member = rpc.node.replica.ledger.masternodes[0]
     balance = await rpc.call("getbalance", address(member.owner))
@@ -456,6 +405,7 @@ async def test_collateral_is_nothing_to_spend(rpc: Rpc) -> None:
     assert (coin["spendable"], coin["kind"], coin["operator"]) == (False, "collateral", member.operator.hex())
 
 
+@pytest.mark.parametrize("rpc", [{}, {"address_index": True}], indirect=True)
 async def test_a_long_list_is_cut(rpc: Rpc, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(params, "MAX_LISTED_COINS", 2)
     listed = await rpc.call("listunspent", [address(key(number).public) for number in range(4)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import shlex
 import subprocess
 import sys
 import threading
@@ -15,9 +16,11 @@ import lmdb
 import pytest
 
 from timecoin.errors import StorageError
+from timecoin.node import lmdbfile
 from timecoin.node import storage as storage_module
-from timecoin.node.storage import DATA_NAME, Storage
-from timecoin.replica.tables import COINS, HEADERS, META, POOL, Write, height_key
+from timecoin.node.lmdbfile import DATA_NAME
+from timecoin.node.storage import Storage
+from timecoin.replica.tables import COINS, HEADERS, META, POOL, Bulk, Change, Write, height_key
 
 MIB = 2**20
 
@@ -152,9 +155,9 @@ def test_items_come_in_the_order_of_their_keys_page_by_page(directory: Path, mon
     assert [key for key, _ in store.items(HEADERS, height_key(2400))] == [height_key(h) for h in heights[2400:]]
     assert list(store.items(HEADERS, height_key(2500))) == []
     assert list(store.items(POOL)) == []
-    assert len(store._page(HEADERS, b"")[0]) == storage_module.PAGE_ITEMS
+    assert len(store._page(HEADERS, b"")[0]) == lmdbfile.PAGE_ITEMS
     # A page ends by its bytes too, and what is deleted between two pages is not there.
-    monkeypatch.setattr(storage_module, "PAGE_BYTES", 32)
+    monkeypatch.setattr(lmdbfile, "PAGE_BYTES", 32)
     found = []
     for key, _ in store.items(HEADERS, height_key(2490)):
         found.append(int.from_bytes(key, "big"))
@@ -179,6 +182,31 @@ async def test_the_map_grows_while_others_read(directory: Path) -> None:
     assert sum(1 for _ in store.items(POOL)) == 800
     await store.stop()
     assert (directory / DATA_NAME).stat().st_size > 4 * MIB
+
+
+async def test_the_map_grows_many_times_under_readers_in_threads(directory: Path) -> None:
+    store = open_store(directory, map_size_mb=1)
+    store.start()
+    ended = threading.Event()
+
+    def read() -> int:
+        seen = 0
+        while not ended.is_set():
+            for key, value in store.items(POOL):
+                assert value == key * 500
+                seen += 1
+            assert store.count(POOL) <= 2000
+        return seen
+
+    readers = [asyncio.ensure_future(asyncio.to_thread(read)) for _ in range(4)]
+    for i in range(20):
+        keys = [bytes([1 + i, j]) * 8 for j in range(100)]
+        await store.submit([Bulk(POOL, (), keys, [key * 500 for key in keys])])
+    ended.set()
+    assert min(await asyncio.gather(*readers)) > 0
+    assert store.count(POOL) == 2000
+    await store.stop()
+    assert (directory / DATA_NAME).stat().st_size > 8 * MIB
 
 
 async def test_a_full_map_fails_the_whole_group_and_all_that_follows(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,6 +279,54 @@ def test_a_write_that_the_system_cuts_short_leaves_what_was_committed(directory:
     store.close()
 
 
+FILL_THE_DISK = """
+import asyncio, os, pathlib, sys
+from timecoin.errors import StorageError
+from timecoin.node.storage import Storage
+from timecoin.replica.tables import META, POOL, Bulk, Write
+
+directory = pathlib.Path(sys.argv[1])
+
+async def fill(store):
+    store.start()
+    for step in range(1, 1000):
+        keys = [bytes([1 + i]) + step.to_bytes(4, "big") for i in range(10)]
+        try:
+            await store.submit([Write(META, b"step", step.to_bytes(4, "big")), Bulk(POOL, (), keys, [os.urandom(20_000)] * 10)])
+        except StorageError as error:
+            await store.stop()
+            return step, str(error)
+
+for _ in range(2):
+    step, error = asyncio.run(fill(Storage.open(directory)))
+    print(error)
+    again = Storage.open(directory)
+    kept = int.from_bytes(again.get(META, b"step"), "big")
+    print(kept == step - 1, again.count(POOL) == 10 * kept, again.directory == directory)
+    again.commit([], clear=[POOL, META])
+    version = Write(META, b"version", (2).to_bytes(4, "big"))
+    again.commit([version])
+    again.close()
+"""
+
+
+def test_a_disk_that_is_really_full_leaves_what_was_committed(directory: Path) -> None:
+    """On a file system of its own of 6 MiB; where none can be made, a limit on the size of files has to do."""
+    directory.mkdir()
+    script = [sys.executable, "-c", FILL_THE_DISK, str(directory)]
+    mount = f"mount -t tmpfs -o size=6m none {shlex.quote(str(directory))}"
+    limited = f"ulimit -f {6 * 1024}; trap '' XFSZ"
+    apart = ["unshare", "-Urm"]
+    if subprocess.run([*apart, "sh", "-c", mount], capture_output=True, check=False).returncode:
+        apart, mount = [], limited
+    whole = [*apart, "sh", "-c", f"{mount}; exec {shlex.join(script)}"]
+    done = subprocess.run(whole, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    first, agrees, second, agrees_again = done.stdout.splitlines()
+    assert agrees == agrees_again == "True True True"
+    assert all("disk full" in line or "failed" in line for line in (first, second))
+
+
 @pytest.mark.parametrize(
     ("code", "free", "text"),
     [
@@ -291,6 +367,51 @@ async def test_an_error_of_our_own_in_the_thread_still_resolves_the_futures(
     await store.stop()
 
 
+async def test_many_writes_at_once_are_those_writes_one_by_one(directory: Path) -> None:
+    store = open_store(directory)
+    store.start()
+    await asyncio.gather(
+        store.submit([Write(COINS, b"a", b"1"), Write(COINS, b"b", b"2")]),
+        store.submit([Bulk(COINS, [b"a", b"absent", b"c"], [b"d", b"c", b"b"], [b"4", b"3", b""]), Write(COINS, b"d", b"5")]),
+        store.submit([Bulk(POOL, (), (), ())]),
+    )
+    assert list(store.items(COINS)) == [(b"b", b""), (b"c", b"3"), (b"d", b"5")]
+    assert (store.count(COINS), store.count(POOL)) == (3, 0)
+    await store.stop()
+
+
+def test_a_table_is_filled_in_the_order_of_its_keys(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage_module, "MAX_GROUP_BYTES", 1000)
+    store = open_store(directory, map_size_mb=1)
+    rows = [(height_key(height), bytes(1000)) for height in range(3000)]
+    assert store.append(HEADERS, iter(rows[:1])) == 1
+    assert store.append(HEADERS, iter(rows[1:])) == 2999
+    assert store.append(HEADERS, []) == 0
+    assert list(store.items(HEADERS)) == rows
+    for late in ([rows[5]], [(height_key(3001), b""), (height_key(3000), b"")], [(height_key(3000), b"")] * 2):
+        with pytest.raises(ValueError, match="keys rise"):
+            store.append(HEADERS, late)
+    assert store.count(HEADERS) == 3000
+    with pytest.raises(ValueError, match="a key of 0 bytes"):
+        store.append(HEADERS, [(b"", b"")])
+    store.close()
+
+
+def test_tables_are_emptied_with_what_is_written_or_not_at_all(directory: Path) -> None:
+    store = open_store(directory, max_map_mb=4)
+    store.commit([Bulk(POOL, (), [b"a", b"b"], [b"1", b"2"]), Write(HEADERS, b"h", b"1")])
+    with pytest.raises(StorageError, match="disk full"):
+        store.commit([Write(POOL, b"c", bytes(8 * MIB))], clear=[POOL])
+    assert store.count(POOL) == 2
+    store.commit([Write(POOL, b"c", b"3")], clear=[POOL])
+    assert list(store.items(POOL)) == [(b"c", b"3")]
+    assert store.count(HEADERS) == 1
+    store.close()
+    for call in (lambda: store.append(POOL, []), lambda: store.commit([]), lambda: store.count(POOL)):
+        with pytest.raises(StorageError, match="is closed"):
+            call()
+
+
 @pytest.mark.parametrize(
     ("write", "error", "text"),
     [
@@ -300,10 +421,16 @@ async def test_an_error_of_our_own_in_the_thread_still_resolves_the_futures(
         (Write(META, "k", b"v"), TypeError, "must be bytes"),
         (Write(META, b"k", 7), TypeError, "must be bytes"),
         (Write(META, b"k", bytearray(b"v")), TypeError, "must be bytes"),
+        (Bulk("coin", (), (), ()), ValueError, "there is no such table"),
+        (Bulk(META, (), [b"k"], []), ValueError, "1 keys, 0 values"),
+        (Bulk(META, [b"k", b""], (), ()), ValueError, "a key of 0 bytes, 1 to 511"),
+        (Bulk(META, (), [bytes(512)], [b""]), ValueError, "a key of 512 bytes, 1 to 511"),
+        (Bulk(META, ["k"], (), ()), TypeError, "must be bytes"),
+        (Bulk(META, (), [b"k"], [None]), TypeError, "must be bytes"),
     ],
 )
 async def test_a_write_that_cannot_be_is_refused_at_the_call(
-    directory: Path, write: Write, error: type[Exception], text: str
+    directory: Path, write: Change, error: type[Exception], text: str
 ) -> None:
     store = open_store(directory)
     store.start()
@@ -319,7 +446,7 @@ async def test_a_started_storage_is_used_through_its_thread_alone(directory: Pat
     with pytest.raises(StorageError, match="takes no writes"):
         store.submit([])
     store.start()
-    for call in (store.start, store.close, lambda: store.commit([])):
+    for call in (store.start, store.close, lambda: store.commit([]), lambda: store.append(META, [])):
         with pytest.raises(RuntimeError):
             call()
     await store.stop()
@@ -374,13 +501,16 @@ def test_a_truncated_file_is_told_before_it_is_read(directory: Path, part: float
         open_store(directory)
 
 
-@pytest.mark.parametrize(("stored", "found"), [((2).to_bytes(4, "big"), "2"), (None, "none")])
+@pytest.mark.parametrize(("stored", "found"), [((1).to_bytes(4, "big"), "1"), ((3).to_bytes(4, "big"), "3"), (None, "none")])
 def test_another_format_version_is_refused(directory: Path, stored: bytes | None, found: str) -> None:
     store = open_store(directory)
     store.commit([Write(META, b"version", stored), Write(META, b"tip", b"1")])
     store.close()
-    with pytest.raises(StorageError, match=f"has format version {found}, this program reads 1"):
+    with pytest.raises(StorageError, match=f"has format version {found}, this program reads 2"):
         open_store(directory)
+    if found == "1":
+        with pytest.raises(StorageError, match="before the first release; make a new data directory"):
+            open_store(directory)
     # The failed attempt has given the directory back.
     with pytest.raises(StorageError, match="format version"):
         open_store(directory)

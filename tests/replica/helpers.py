@@ -247,7 +247,7 @@ class Node:
         self.disk.flush()
         self.sent += commit.sends
         self.signed += commit.messages
-        self.replica.durable(commit.messages)
+        self.replica.durable(commit)
 
     def call(self, action: Callable[[Replica], object]) -> None:
         self.replica.clock(self.now, WALL + self.now)

@@ -70,7 +70,7 @@ class TestDurableFirst:
         """What the commits under way write."""
         found: dict[str, dict[bytes, bytes | None]] = {}
         for commit in node.commits:
-            for table, row, value in commit.writes:
+            for table, row, value in (write for change in commit.writes for write in tables.singly(change)):
                 found.setdefault(table, {})[row] = value
         return found
 

@@ -148,6 +148,7 @@ class Network:
         self.nodes: list[NodeProcess] = []
         self.keys = [Keypair.generate() for _ in range(FUNDED_KEYS)]
         self._numbers = dict(numbers or {})
+        self._made = 0
         for _ in range(masternodes):
             self._add(masternode=True)
         self.genesis = self._make_genesis(coins)
@@ -160,7 +161,7 @@ class Network:
             self.add_full_node()
 
     def _add(self, *, masternode: bool) -> NodeProcess:
-        number = len(self.nodes)
+        number, self._made = self._made, self._made + 1  # never one of a node that is gone, whose directory stays
         directory = self.directory / f"node{number}"
         directory.mkdir(mode=0o700, parents=True)
         node = NodeProcess(number, directory, masternode=masternode)

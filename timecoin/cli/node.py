@@ -105,7 +105,7 @@ def stop(data_dir: Path | None, rpc_url: str | None, wait: bool) -> None:
 
 def _wait_for_end(directory: Path) -> None:
     """The node holds a lock on its data directory as long as it lives."""
-    from timecoin.node.storage import LOCK_NAME
+    from timecoin.node.lmdbfile import LOCK_NAME
 
     try:
         with (directory / LOCK_NAME).open("rb") as lock:

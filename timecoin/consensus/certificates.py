@@ -102,6 +102,16 @@ class PhaseCertificate:
             raise CertificateError("too-few-votes", f"height {self.height}: {len(self.votes)} votes, {quorum.q} needed")
         _check_voters([voter for voter, _ in self.votes], quorum)
 
+    def check_commit(self, epoch: int, height: int, digest: bytes, quorum: Quorum) -> None:
+        """That this would commit block `digest` there, were its signatures good; raises CertificateError."""
+        if (self.phase, self.epoch, self.height, self.digest) != (Phase.COMMIT, epoch, height, digest):
+            raise CertificateError(
+                "wrong-certificate",
+                f"{self.phase.name} of block {self.digest.hex()} at height {self.height}, epoch {self.epoch}, "
+                f"is not COMMIT of {digest.hex()} at height {height}, epoch {epoch}",
+            )
+        self.check_votes(quorum)
+
     def signatures(self, chain_id: bytes) -> list[Check]:
         message = phase_message(chain_id, self.phase, self.epoch, self.height, self.view, self.digest)
         return [Check(voter, message, signature) for voter, signature in self.votes]

@@ -22,6 +22,7 @@ import msgspec
 from timecoin import params
 from timecoin.errors import ConfigError
 from timecoin.node.logs import LEVELS
+from timecoin.replica.tables import UNDO_BLOCKS
 
 ENVIRONMENT_PREFIX = "TIMECOIN_"
 MAX_SEEDS = 100
@@ -31,6 +32,8 @@ _BOUNDS = {
     "max_outbound": (0, params.MAX_OUTBOUND),
     "verify_threads": (1, params.MAX_VERIFY_THREADS),
     "map_size_limit_mb": (16, 1024 * 1024),
+    "keep_blocks": (0, 2**32),
+    "coin_cache_mb": (1, 1024 * 1024),
 }
 _WANTED = {bool: "true or false", int: "an integer", str: "a string", Path: "a path", list: "a list of strings"}
 
@@ -57,6 +60,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     max_outbound: int = 8
     verify_threads: int = msgspec.field(default_factory=_all_processors)
     map_size_limit_mb: int = 65_536
+    transaction_index: bool = True
+    address_index: bool = False
+    keep_blocks: int = 0
+    coin_cache_mb: int = 1024
     allow_lost_votes: bool = False
 
 
@@ -158,6 +165,8 @@ def _check_value(key: str, value: Any) -> None:
         low, high = _BOUNDS[key]
         if not low <= value <= high:
             raise ValueError(f"{low} to {high}")
+        if key == "keep_blocks" and 0 < value < UNDO_BLOCKS:
+            raise ValueError(f"0, which keeps all, or at least {UNDO_BLOCKS}")
     elif key in ("data_dir", "genesis") and value is None:
         raise ValueError("a path is wanted")
     elif key == "log_level" and value not in LEVELS:

@@ -234,7 +234,7 @@ class Driver:
             self._send(send.kind, send.payload, send.to, send.exclude)
         for event in events:
             self._listener.kept(event)
-        self._call(self._replica.durable, commit.messages)
+        self._call(self._replica.durable, commit)
 
     def _read_blocks(self, request: ReadBlocks) -> None:
         """One answer to a peer at a time; of what it asks for meanwhile, the last is answered next."""

@@ -29,12 +29,14 @@ from timecoin.node.config import Config, split_endpoint
 from timecoin.node.discovery import OWN, AddressBook
 from timecoin.node.driver import Driver
 from timecoin.node.files import write_whole
+from timecoin.node.indexes import keeping_of, settle_indexes
 from timecoin.node.keystores import open_operator
+from timecoin.node.lmdbfile import DATA_NAME
 from timecoin.node.logs import fields, setup
 from timecoin.node.peers import Mesh, MeshLimits
 from timecoin.node.rpc.server import RpcServer
 from timecoin.node.shutdown import Signals, Step, end_in_order
-from timecoin.node.storage import DATA_NAME, Storage
+from timecoin.node.storage import Storage
 from timecoin.node.watch import Watch
 from timecoin.replica import journal
 from timecoin.replica.effects import Accepted, Committed, Equivocated, Event, Final, Rejected, Resigned, Void
@@ -48,6 +50,7 @@ T = TypeVar("T")
 PORTS_NAME = "ports.json"  # where a running node can be reached: {"p2p": port or null, "rpc": port}
 PEERS_NAME = "peers.json"  # the address book of the last run
 _FAILED = 1
+_LOAD_SECONDS = 3.0  # between two lines about the reading of coins
 
 _RPC_SECONDS = 5.0
 _NETWORK_SECONDS = 2.0
@@ -84,7 +87,8 @@ def initialise(config: Config) -> bool:
         if found is not None:
             raise StorageError(f"data directory {config.data_dir} is initialised already, for chain {found.hex()}")
         at_genesis = time.time_ns() // 1_000_000 <= genesis.time_ms + params.INIT_WINDOW_MS
-        storage.commit(journal.initialise(genesis, operator.public if operator is not None and at_genesis else None))
+        votes = operator.public if operator is not None and at_genesis else None
+        storage.commit(journal.initialise(genesis, votes, keeping_of(config)))
     finally:
         storage.close()
     return operator is None or at_genesis
@@ -150,6 +154,9 @@ class Node:
             operator=None if operator is None else operator.public,
             signer=None if operator is None else operator.sign,
             vote_anyway=config.allow_lost_votes,
+            keeping=keeping_of(config),
+            coin_cache_bytes=config.coin_cache_mb * 2**20,
+            progress=_LoadLog(),
         )
         self._operator = operator
         self._watch = Watch(self.replica.ledger.height, time.monotonic)
@@ -188,6 +195,8 @@ class Node:
         storage = _open_storage(config)
         try:
             _check_chain(config, storage, genesis)
+            journal.check_whole(storage)
+            settle_indexes(storage, keeping_of(config))
             return cls(config, genesis, storage, operator, limits=limits)
         except BaseException:
             storage.close()
@@ -298,9 +307,9 @@ class Node:
         return await submission.future
 
     def status(self, txid: bytes) -> str:
-        """How far a transaction is, with all of the chain looked through."""
+        """How far a transaction is, with all of the chain looked through if there is an index of transactions."""
         status = self.replica.status(txid)
-        if status == "unknown" and self.storage.get(TRANSACTIONS, txid) is not None:
+        if status == "unknown" and self.config.transaction_index and self.storage.get(TRANSACTIONS, txid) is not None:
             return "committed"
         return status
 
@@ -383,6 +392,19 @@ class Node:
             )
 
 
+class _LoadLog:
+    """Says now and then how many coins of a large store have been read."""
+
+    def __init__(self) -> None:
+        self._began = self._told = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self._told >= _LOAD_SECONDS or (done == total and now - self._began >= _LOAD_SECONDS):
+            self._told = now
+            log.info("reading coins", extra=fields(done=done, total=total, seconds=round(now - self._began, 1)))
+
+
 def _open_storage(config: Config) -> Storage:
     return Storage.open(config.data_dir, max_map_mb=config.map_size_limit_mb)
 
@@ -393,7 +415,7 @@ def _check_chain(config: Config, storage: Storage, genesis: Genesis) -> None:
     if found is None:
         if config.masternode:
             raise _not_initialised(config)
-        storage.commit(journal.initialise(genesis, None))
+        storage.commit(journal.initialise(genesis, None, keeping_of(config)))
     elif found != genesis.chain_id:
         raise WrongNetwork(
             f"data directory {config.data_dir} belongs to chain {found.hex()}, {config.genesis} makes {genesis.chain_id.hex()}"

@@ -8,7 +8,7 @@ Invariants
     several writes to one key in a group only the last reaches LMDB: what writing them one by one would leave.
   * A future is resolved only when its writes are on the disk. After a failed write nothing is written any more, and the
     storage says why (`failure`) until it is opened again: what was voted upon may rest on what was not kept.
-  * Readers and the one place that moves the memory map exclude each other: no reader looks into an unmapped page.
+  * The map grows between two transactions, while nobody reads; readers wait for that moment only.
 """
 
 from __future__ import annotations
@@ -22,57 +22,54 @@ import os
 import queue
 import shutil
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import lmdb
 
 from timecoin.errors import DirectoryInUse, StorageError
+from timecoin.node.lmdbfile import DATA_NAME, LOCK_NAME, VERSION_KEY, TableReader, check_length
 from timecoin.node.logs import fields
-from timecoin.replica.tables import META, TABLES, Write
+from timecoin.replica.tables import META, TABLES, Bulk, Change
 
 log = logging.getLogger(__name__)
 
-FORMAT_VERSION = 1
-DATA_NAME = "ledger.lmdb"
-LOCK_NAME = "LOCK"
+FORMAT_VERSION = 2
 MAX_KEY_BYTES = 511  # LMDB's own bound, as built
 MAX_GROUP_BYTES = 8 * 1024 * 1024  # one group stops taking more at this size; a single larger submission goes alone
 MAX_PENDING_BYTES = 64 * 1024 * 1024  # from here on `full`: the caller stops reading from its peers
-PAGE_ITEMS = 1000
-PAGE_BYTES = 4 * 1024 * 1024  # a page of `items` ends with the item that reaches this
 MAP_SIZE_MB = 256
 MAX_MAP_MB = 1024 * 1024  # address space, not disk: the file itself grows only with what is written
 
 _WRITE_OVERHEAD = 64  # what a small write costs beside its key and value, so that many tiny ones are bounded too
 _DISK_RESERVE = 1024 * 1024  # with less than this left beside what was to be written, the disk counts as full
-_VERSION_KEY = b"version"
+_TAKEN_ROWS = 16  # of a table that is filled, between two looks at how much they are
 _TABLE_NAMES = frozenset(TABLES)
+
+_Entries: TypeAlias = dict[str, dict[bytes, bytes | None]]  # table -> key -> value, or None to delete it
 
 
 class _Job(NamedTuple):
-    writes: Sequence[Write]
+    writes: Sequence[Change]
     size: int
     future: asyncio.Future[None]
 
 
-class Storage:
-    """The store of one node (`replica.tables.Store` is its read side). Made by `Storage.open`.
+class Storage(TableReader):
+    """The store of one node. Made by `Storage.open`.
 
     Reads may come from any thread; `start`, `submit`, `drained` and `stop` belong to the event loop's.
     """
 
     def __init__(self, directory: Path, env: lmdb.Environment, lock: int, *, max_map_bytes: int) -> None:
         """For `open` alone, which has taken the lock and checked the file."""
-        self.directory = directory
-        self.pending_bytes = 0
-        self._env = env
+        super().__init__(directory, env)
         self._lock = lock
+        self.pending_bytes = 0
         self._max_map_bytes = max_map_bytes
-        self._tables: dict[str, lmdb._Database] = {}
-        self._mapped = threading.Lock()  # held by whoever reads, moves or closes the memory map
-        self._closed = False
         self._failure: str | None = None
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -117,11 +114,7 @@ class Storage:
             raise StorageError(f"cannot open {path}: {error}") from error
         store = cls(directory, env, lock, max_map_bytes=max_map)
         try:
-            # LMDB would die of SIGBUS on a page that the file has lost, so the length comes before the first page.
-            expected = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
-            found = path.stat().st_size
-            if found < expected:
-                raise StorageError(f"{path} is damaged: {found} bytes, its last page ends at {expected}")
+            check_length(env, path)
             store._open_tables()
             if sync:
                 _sync_directory(directory)
@@ -134,61 +127,19 @@ class Storage:
         return store
 
     def _open_tables(self) -> None:
+        with self._env.begin() as txn:
+            meta = None
+            with contextlib.suppress(lmdb.NotFoundError):
+                meta = self._env.open_db(META.encode(), txn=txn, create=False)
+            version = None if meta is None else txn.get(VERSION_KEY, db=meta)
+            is_new = not txn.stat()["entries"]
+        expected = FORMAT_VERSION.to_bytes(4, "big")
+        if version != expected and not is_new:
+            raise StorageError(_explain_version(self.path, version))
         with self._env.begin(write=True) as txn:
             self._tables = {name: self._env.open_db(name.encode(), txn=txn) for name in TABLES}
-            meta = self._tables[META]
-            version = txn.get(_VERSION_KEY, db=meta)
-            expected = FORMAT_VERSION.to_bytes(4, "big")
-            if version is None and not any(txn.stat(table)["entries"] for table in self._tables.values()):
-                txn.put(_VERSION_KEY, expected, db=meta)
-            elif version != expected:
-                found = "none" if version is None else str(int.from_bytes(version, "big"))
-                raise StorageError(
-                    f"{self.directory / DATA_NAME} has format version {found}, this program reads {FORMAT_VERSION}"
-                )
-
-    # Reading
-
-    def get(self, table: str, key: bytes) -> bytes | None:
-        """The value at `key`, or None."""
-        with self._reading() as env, env.begin(db=self._tables[table]) as txn:
-            return txn.get(key)
-
-    def items(self, table: str, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
-        """All (key, value) with key >= start, in the order of the keys.
-
-        Read in pages, each from its own short read transaction: a slow consumer keeps no old state of the file alive,
-        and sees what was meanwhile written behind the page that it is at.
-        """
-        following: bytes | None = start
-        while following is not None:
-            page, following = self._page(table, following)
-            yield from page
-
-    def _page(self, table: str, start: bytes) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
-        """One page from `start` on, and the key at which the next one begins."""
-        page: list[tuple[bytes, bytes]] = []
-        size = 0
-        with self._reading() as env, env.begin(db=self._tables[table]) as txn, txn.cursor() as cursor:
-            found = cursor.set_range(start) if start else cursor.first()
-            while found:
-                if len(page) >= PAGE_ITEMS or size >= PAGE_BYTES:
-                    return page, bytes(cursor.key())
-                key, value = cursor.item()
-                page.append((key, value))
-                size += len(key) + len(value)
-                found = cursor.next()
-        return page, None
-
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[lmdb.Environment]:
-        with self._mapped:
-            if self._closed:
-                raise StorageError(f"the store in {self.directory} is closed")
-            try:
-                yield self._env
-            except lmdb.Error as error:
-                raise StorageError(f"reading {self.directory / DATA_NAME} failed: {error}") from error
+            if is_new:
+                txn.put(VERSION_KEY, expected, db=self._tables[META])
 
     # Writing
 
@@ -203,7 +154,7 @@ class Storage:
         # A daemon: an interpreter that ends without `stop` loses only what was never reported durable.
         threading.Thread(target=self._run, name="storage", daemon=True).start()
 
-    def submit(self, writes: Sequence[Write]) -> asyncio.Future[None]:
+    def submit(self, writes: Sequence[Change]) -> asyncio.Future[None]:
         """Queue `writes` as one atomic step; the future is resolved when they are on the disk.
 
         The future fails with StorageError when they could not be written; nothing of them is there then, and nothing is
@@ -238,14 +189,39 @@ class Storage:
         if self._below_bound is not None:
             await self._below_bound.wait()
 
-    def commit(self, writes: Sequence[Write]) -> None:
-        """Write at once, in the calling thread: for commands that work on a store without an event loop."""
+    def commit(self, writes: Sequence[Change], *, clear: Sequence[str] = ()) -> None:
+        """Write at once, in the calling thread: for commands that work on a store without an event loop.
+
+        The tables in `clear` are emptied before, in the same transaction.
+        """
+        self._check_unstarted()
+        _check_writes(writes)
+        self._write([writes], clear)
+
+    def append(self, table: str, items: Iterable[tuple[bytes, bytes]]) -> int:
+        """Add rows behind all those that a table has, at once and in the calling thread; how many they were.
+
+        The fastest way to fill a table, and the densest. `items` come by rising keys, ValueError at the first one that does
+        not. They are written in transactions of about MAX_GROUP_BYTES: when this fails, those before stay.
+        """
+        self._check_unstarted()
+        added = 0
+        for page in _pages(table, items):
+            self._transact(partial(self._append_page, table, page), lambda page=page: _size(page))  # type: ignore[misc]
+            added += len(page)
+        return added
+
+    def _append_page(self, table: str, page: list[tuple[bytes, bytes]], txn: lmdb.Transaction[bytes]) -> None:
+        with txn.cursor(db=self._tables[table]) as cursor:
+            _, added = cursor.putmulti(page, append=True)
+        if added != len(page):
+            raise ValueError(f"append to table {table}: {added} of {len(page)} keys rise from {page[0][0].hex()} on")
+
+    def _check_unstarted(self) -> None:
         if self._loop is not None:
             raise RuntimeError("a started storage is written to by its thread alone")
-        _check_writes(writes)
         if self._closed:
             raise StorageError(f"the store in {self.directory} is closed")
-        self._write([writes])
 
     async def stop(self) -> None:
         """Write what is queued, flush, close, give the directory back. Later calls wait for the first."""
@@ -299,47 +275,53 @@ class Storage:
                 self._failure = str(error)
             except Exception as error:  # a bug of ours must still resolve every future
                 log.exception("storage thread failed")
-                self._failure = f"writing {self.directory / DATA_NAME} failed: {error!r}"
+                self._failure = f"writing {self.path} failed: {error!r}"
         return self._failure
 
-    def _write(self, groups: Iterable[Sequence[Write]]) -> None:
-        tables: dict[str, dict[bytes, bytes | None]] = {}
-        size = 0
-        for writes in groups:
-            for table, key, value in writes:
-                tables.setdefault(table, {})[key] = value
-                size += len(key) + len(value or b"")
+    def _write(self, groups: Iterable[Sequence[Change]], clear: Sequence[str] = ()) -> None:
+        entries = _merged(groups)
+
+        def write(txn: lmdb.Transaction[bytes]) -> None:
+            for table in clear:
+                txn.drop(self._tables[table], delete=False)
+            for table, rows in entries.items():
+                self._put(txn, table, rows)
+
+        self._transact(write, lambda: sum(_size(rows.items()) for rows in entries.values()))
+
+    def _transact(self, write: Callable[[lmdb.Transaction[bytes]], None], size: Callable[[], int]) -> None:
+        """One durable transaction, in a map that is large enough. `size`: the bytes that it is about, for an error."""
         while True:
             try:
                 with self._env.begin(write=True) as txn:
-                    for table, entries in tables.items():
-                        self._put(txn, table, entries)
+                    write(txn)
                 return
             except lmdb.MapFullError:
                 self._grow()
             except lmdb.Error as error:
-                raise StorageError(self._explain(error, size)) from error
+                raise StorageError(self._explain(error, size())) from error
 
-    def _put(self, txn: lmdb.Transaction[bytes], table: str, entries: dict[bytes, bytes | None]) -> None:
+    def _put(self, txn: lmdb.Transaction[bytes], table: str, rows: dict[bytes, bytes | None]) -> None:
         """Apply the last state of each key, in the order of the keys: LMDB then walks each page once."""
         handle = self._tables[table]
-        puts: list[tuple[bytes, bytes]] = []
-        for key in sorted(entries):  # of the keys alone: sorting pairs costs four times as much, and the GIL
-            value = entries[key]
+        keys: list[bytes] = []
+        values: list[bytes] = []
+        for key in sorted(rows):  # of the keys alone: sorting pairs costs four times as much, and the GIL
+            value = rows[key]
             if value is None:
                 txn.delete(key, db=handle)
             else:
-                puts.append((key, value))
-        if puts:
+                keys.append(key)
+                values.append(value)
+        if keys:
             with txn.cursor(db=handle) as cursor:
-                cursor.putmulti(puts)
+                # zip uses one tuple again and again; a list of pairs would keep the garbage collector busy.
+                cursor.putmulti(zip(keys, values, strict=True))
 
     def _grow(self) -> None:
         size = self._env.info()["map_size"]
         if size >= self._max_map_bytes:
-            raise StorageError(
-                f"disk full: {self.directory / DATA_NAME} has reached its limit of {self._max_map_bytes // 2**20} MiB"
-            )
+            raise StorageError(f"disk full: {self.path} has reached its limit of {self._max_map_bytes // 2**20} MiB")
         larger = min(2 * size, self._max_map_bytes)
         with self._mapped:
             self._env.set_mapsize(larger)
@@ -347,14 +329,13 @@ class Storage:
 
     def _explain(self, error: lmdb.Error, size: int) -> str:
         """One line for a failed write. LMDB reports a write that the disk cut short as EIO, so the disk is asked."""
-        path = self.directory / DATA_NAME
         try:
             free = shutil.disk_usage(self.directory).free
         except OSError:
             free = 0
         if getattr(error, "code", 0) in (errno.ENOSPC, errno.EDQUOT) or free < size + _DISK_RESERVE:
-            return f"disk full: {size} bytes for {path}, {free} free on the disk"
-        return f"writing {size} bytes to {path} failed: {error} ({free} bytes free on the disk)"
+            return f"disk full: {size} bytes for {self.path}, {free} free on the disk"
+        return f"writing {size} bytes to {self.path} failed: {error} ({free} bytes free on the disk)"
 
     def _close(self) -> None:
         if self._closed:
@@ -394,18 +375,84 @@ class Storage:
             self._ended.set_result(None)
 
 
-def _check_writes(writes: Sequence[Write]) -> int:
+def _check_writes(writes: Sequence[Change]) -> int:
     """The bytes that the writes count for in the queue; refuses what LMDB would refuse, while the caller is at hand."""
-    size = _WRITE_OVERHEAD * (1 + len(writes))
-    for table, key, value in writes:
-        if table not in _TABLE_NAMES:
-            raise ValueError(f"write to table {table!r}: there is no such table")
+    size = _WRITE_OVERHEAD
+    for change in writes:
+        if change.table not in _TABLE_NAMES:
+            raise ValueError(f"write to table {change.table!r}: there is no such table")
+        if isinstance(change, Bulk):
+            size += _check_bulk(change)
+            continue
+        table, key, value = change
         if not isinstance(key, bytes) or not (value is None or isinstance(value, bytes)):
             raise TypeError(f"write to table {table}: key and value must be bytes")
-        if not 1 <= len(key) <= MAX_KEY_BYTES:
-            raise ValueError(f"write to table {table}: a key of {len(key)} bytes, 1 to {MAX_KEY_BYTES} allowed")
-        size += len(key) + (0 if value is None else len(value))
+        _check_key(table, len(key))
+        size += _WRITE_OVERHEAD + len(key) + (0 if value is None else len(value))
     return size
+
+
+def _check_bulk(bulk: Bulk) -> int:
+    """The same for a bulk, whose items are looked at as columns: a block has tens of thousands of them."""
+    table, deleted, keys, values = bulk
+    if len(keys) != len(values):
+        raise ValueError(f"write to table {table}: {len(keys)} keys, {len(values)} values")
+    if {*map(type, deleted), *map(type, keys), *map(type, values)} - {bytes}:
+        raise TypeError(f"write to table {table}: keys and values must be bytes")
+    lengths = [*map(len, deleted), *map(len, keys)]
+    if lengths:
+        _check_key(table, min(lengths))
+        _check_key(table, max(lengths))
+    return _WRITE_OVERHEAD * len(lengths) + sum(lengths) + sum(map(len, values))
+
+
+def _check_key(table: str, length: int) -> None:
+    if not 1 <= length <= MAX_KEY_BYTES:
+        raise ValueError(f"write to table {table}: a key of {length} bytes, 1 to {MAX_KEY_BYTES} allowed")
+
+
+def _merged(groups: Iterable[Sequence[Change]]) -> _Entries:
+    """What is left to be written of many changes: the last one to each key."""
+    entries: _Entries = {}
+    for changes in groups:
+        for change in changes:
+            rows = entries.setdefault(change.table, {})
+            if isinstance(change, Bulk):
+                rows.update(dict.fromkeys(change.deleted))
+                rows.update(zip(change.keys, change.values, strict=True))
+            else:
+                rows[change.key] = change.value
+    return entries
+
+
+def _pages(table: str, items: Iterable[tuple[bytes, bytes]]) -> Iterator[list[tuple[bytes, bytes]]]:
+    """Rows in lists of about MAX_GROUP_BYTES. ValueError for a key that no store could have."""
+    page: list[tuple[bytes, bytes]] = []
+    size = 0
+    rest = iter(items)
+    while some := list(islice(rest, _TAKEN_ROWS)):  # one by one would take as long as writing them
+        lengths = [len(key) for key, _ in some]
+        _check_key(table, min(lengths))
+        _check_key(table, max(lengths))
+        page += some
+        size += _WRITE_OVERHEAD * len(some) + sum(map(len, chain.from_iterable(some)))
+        if size >= MAX_GROUP_BYTES:
+            yield page
+            page, size = [], 0
+    if page:
+        yield page
+
+
+def _size(rows: Iterable[tuple[bytes, bytes | None]]) -> int:
+    return sum(len(key) + len(value or b"") for key, value in rows)
+
+
+def _explain_version(path: Path, version: bytes | None) -> str:
+    found = "none" if version is None else str(int.from_bytes(version, "big"))
+    told = f"{path} has format version {found}, this program reads {FORMAT_VERSION}"
+    if version is not None and int.from_bytes(version, "big") == 1:
+        told += ": it was made before the first release; make a new data directory, which takes the chain from other nodes"
+    return told
 
 
 def _take_lock(directory: Path) -> int:

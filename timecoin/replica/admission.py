@@ -117,8 +117,6 @@ class Admission:
         self.missing += [(outpoint[:32], peer) for outpoint in missing]
 
     def _verify(self, prepared: checks.Prepared, good: list[checks.Candidate], peer: int | None, now: int) -> None:
-        batch = prepared.batch
-        keys, signatures = batch.keys, batch.signatures
         wtxids = [candidate.tx.wtxid for candidate in good]
         self._checking.update(wtxids)
 
@@ -131,12 +129,7 @@ class Admission:
                 else:
                     self._let_in(candidate, peer, now)
 
-        self._out.bulk.add(
-            [keys[at : at + 32] for at in range(0, len(keys), 32)],
-            batch.messages,
-            [signatures[at : at + 64] for at in range(0, len(signatures), 64)],
-            then,
-        )
+        self._out.bulk.add(*prepared.signatures.rows(), then)
 
     def _let_in(self, candidate: checks.Candidate, peer: int | None, now: int) -> None:
         """The signatures are good; what the coins were when they were looked up may have changed since."""
@@ -174,8 +167,9 @@ class Admission:
 
     def restore(self, tx: Transaction, now: int) -> None:
         """A transaction from our own store, whose inputs are here: into the pool, or on the shelf when that is full."""
-        spent = sum(coin[0] for coin in self._ledger.coins.lookup(tx.inputs) if coin is not None)
-        fee = checks.fee_of(tx, spent)
+        fee = checks.check_one(tx, self._ledger.coins, self._ledger.genesis)
+        if fee is None:
+            raise ValueError(f"transaction {tx.txid.hex()}: an input is not here")
         try:
             self._add(tx, fee, now)
         except TransactionError:

@@ -1,8 +1,8 @@
 """Blocks: judging what is proposed, building what we propose, and making a decided one part of the chain.
 
 A block is judged on the present tip, and what `check` found (what it spends and creates, the commitment after it) is kept
-until a block is applied; so applying a decided block costs no second check. Block, coins, commitment, index and the removal
-from the pool are one durable transaction.
+until a block is applied; so applying a decided block costs no second check. Block, coins, undo record, commitment, indexes and
+the removal from the pool are one durable transaction.
 """
 
 from __future__ import annotations
@@ -16,12 +16,10 @@ from timecoin.consensus.fastpath import FastPath
 from timecoin.consensus.pbft import BlockInfo, BuildRequest, Timing
 from timecoin.errors import BlockError, DecodeError
 from timecoin.ledger.blocks import Delta
-from timecoin.ledger.checks import SignatureBatch
 from timecoin.ledger.pool import PoolState, TransactionPool
 from timecoin.ledger.state import BlockCheck, Ledger
-from timecoin.replica import tables
+from timecoin.replica.layout import BlockRecorder
 from timecoin.replica.outbox import Outbox
-from timecoin.replica.tables import height_key
 
 _MOST_BACKOFF = 64  # heights without contested transactions after failed first views
 
@@ -38,8 +36,18 @@ def body_matches(digest: bytes, block: bytes) -> bool:
 class Chain:
     """The ledger with the blocks that are being decided."""
 
-    def __init__(self, ledger: Ledger, pool: TransactionPool, timing: Timing, out: Outbox, *, operator: bytes | None) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        pool: TransactionPool,
+        timing: Timing,
+        out: Outbox,
+        recorder: BlockRecorder,
+        *,
+        operator: bytes | None,
+    ) -> None:
         self.ledger = ledger
+        self._recorder = recorder
         self._pool = pool
         self._out = out
         self._timing = timing
@@ -60,11 +68,11 @@ class Chain:
     def check(self, block: bytes, wall: int | None, then: Callable[[bytes, BlockInfo | None], None], digest: bytes) -> None:
         """Judge a block on the present tip; `then(digest, info)` at once or when its signatures are verified."""
         try:
-            check = self.ledger.check_block(block, now_ms=wall, verified={entry.tx.wtxid for entry in self._pool})
+            check = self.ledger.check_block(block, now_ms=wall, verified=self._pool.wtxids)
         except BlockError:
             then(digest, None)
             return
-        if not check.messages:
+        if not check.signatures:
             check.complete(b"")
             self._checks[digest] = check
             then(digest, info_of(check))
@@ -79,7 +87,7 @@ class Chain:
             self._checks[digest] = check
             then(digest, info_of(check))
 
-        self._out.urgent.add(*_columns(check), verified)
+        self._out.urgent.add(*check.signatures.rows(), verified)
 
     def checked(self, digest: bytes) -> BlockCheck | None:
         return self._checks.get(digest)
@@ -142,7 +150,7 @@ class Chain:
         delta = self.ledger.apply(check)
         self._checks.clear()
         self._note_contest(digest, delta.height)
-        self._write(check, delta, certificate)
+        self._out.record(delta, self._recorder.changes(delta, certificate.encode()))
         return delta
 
     def _note_contest(self, decided: bytes, height: int) -> None:
@@ -153,29 +161,6 @@ class Chain:
             self._backoff = min(max(len(self.ledger.masternodes), 2 * self._backoff), _MOST_BACKOFF)
             self._contest_from = height + 1 + self._backoff
         self._contesting = None
-
-    def _write(self, check: BlockCheck, delta: Delta, certificate: PhaseCertificate) -> None:
-        out, key, block = self._out, height_key(delta.height), check.block
-        out.write(tables.HEADERS, key, block.header.encode())
-        out.write(tables.BLOCKS, key, block.encoded)
-        out.write(tables.CERTIFICATES, key, certificate.encode())
-        out.write(tables.HASHES, delta.hash, key)
-        for place, txid in enumerate(delta.txids):
-            out.write(tables.TRANSACTIONS, txid, key + place.to_bytes(4, "big"))
-        changes = delta.writes()
-        for outpoint in changes.spent:
-            out.write(tables.COINS, outpoint, None)
-        for outpoint, encoding, height in changes.created:
-            out.write(tables.COINS, outpoint, height.to_bytes(4, "big") + encoding)
-        write_state(out, self.ledger)
-
-
-def write_state(out: Outbox, ledger: Ledger) -> None:
-    """The META entries that say where the chain stands."""
-    out.write(tables.META, tables.META_TIP, height_key(ledger.height) + ledger.tip)
-    out.write(tables.META, tables.META_LTHASH, ledger.lthash_state())
-    epoch = ledger.epoch_start.to_bytes(8, "big") + ledger.masternodes.encode()
-    out.write(tables.META, tables.META_EPOCH, epoch)
 
 
 def info_of(check: BlockCheck) -> BlockInfo:
@@ -189,13 +174,4 @@ def info_of(check: BlockCheck) -> BlockInfo:
         header.closes_epoch,
         check.delta.txids,
         check.delta.spends,
-    )
-
-
-def _columns(check: BlockCheck | SignatureBatch) -> tuple[list[bytes], list[bytes], list[bytes]]:
-    keys, signatures = check.keys, check.signatures
-    return (
-        [keys[at : at + 32] for at in range(0, len(keys), 32)],
-        check.messages,
-        [signatures[at : at + 64] for at in range(0, len(signatures), 64)],
     )

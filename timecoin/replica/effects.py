@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from timecoin._core import ed25519
 from timecoin.consensus.messages import Message
-from timecoin.replica.tables import Write
+from timecoin.ledger.blocks import Delta
+from timecoin.replica.tables import Change
 from timecoin.replica.wire import Kind
 
 
@@ -32,12 +33,13 @@ class Charge(NamedTuple):
 class Commit(NamedTuple):
     """One durable transaction. Only when `writes` are durable: send `sends`, then hand `messages` to `Replica.durable`.
 
-    Commits are carried out in the order in which they were handed over.
+    Commits are carried out in the order in which they were handed over. `applied`: the blocks whose changes are in `writes`.
     """
 
-    writes: list[Write]
+    writes: list[Change]
     sends: list[Send]
     messages: list[Message]
+    applied: list[Delta]
 
 
 class ReadBlocks(NamedTuple):

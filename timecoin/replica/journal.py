@@ -6,19 +6,23 @@ behind it, a PRE-PREPARE or PREPARE with the block, a COMMIT with the prepared c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
-from timecoin._core import codec
+from timecoin import params
 from timecoin.consensus.certificates import Phase, PhaseCertificate, VoteCertificate
 from timecoin.consensus.messages import NewView, PbftMessage, PhaseVote, Proposal, ViewChange, VoteBatch
-from timecoin.errors import StorageError, TimecoinError
+from timecoin.errors import StorageError, TimecoinError, WrongNetwork
+from timecoin.ledger.coins import commit_coins
 from timecoin.ledger.genesis import Genesis
 from timecoin.ledger.registry import MasternodeSet
-from timecoin.ledger.state import Ledger
-from timecoin.ledger.transactions import Transaction
-from timecoin.replica import tables
+from timecoin.ledger.state import Ledger, StoredState
+from timecoin.ledger.transactions import Transaction, split
+from timecoin.replica import audit, tables
+from timecoin.replica.layout import BlockRecorder
 from timecoin.replica.outbox import Outbox
-from timecoin.replica.tables import Store, Write, height_key
+from timecoin.replica.tables import Change, Keeping, Store, Write, height_key
 from timecoin.replica.wire import Kind
 
 _CODES: dict[Kind, int] = {
@@ -28,6 +32,7 @@ _CODES: dict[Kind, int] = {
     Kind.VIEW_CHANGE: 3,
     Kind.NEW_VIEW: 4,
 }
+_ADVICE = "`timecoin inspect` shows all of it, `timecoin reindex` rebuilds what follows from the stored blocks"
 _KINDS = {code: kind for kind, code in _CODES.items()}
 
 
@@ -49,14 +54,13 @@ def decode_pbft(kind: Kind, payload: bytes) -> PbftMessage:
     return ViewChange.decode(payload) if kind is Kind.VIEW_CHANGE else NewView.decode(payload)
 
 
-def initialise(genesis: Genesis, operator: bytes | None) -> list[Write]:
-    """The first writes of a new store; `operator`: the key whose votes it is going to carry from genesis on."""
-    writes = [Write(tables.META, tables.META_CHAIN_ID, genesis.chain_id)]
+def initialise(genesis: Genesis, operator: bytes | None, keeping: Keeping | None = None) -> list[Change]:
+    """The first changes of a new store; `operator`: the key whose votes it is going to carry from genesis on."""
+    changes: list[Change] = [Write(tables.META, tables.META_CHAIN_ID, genesis.chain_id)]
     if operator is not None:
-        writes.append(Write(tables.META, tables.META_VOTER, operator))
-    for outpoint, output in genesis.coins():
-        writes.append(Write(tables.COINS, outpoint, bytes(4) + codec.encode_coin(outpoint, output.parts())))
-    return writes
+        changes.append(Write(tables.META, tables.META_VOTER, operator))
+    recorder = BlockRecorder(keeping or Keeping(), coins=0, first_block=1)
+    return changes + recorder.genesis(genesis, commit_coins(genesis.records()).state())
 
 
 class VoteKeys:
@@ -109,32 +113,49 @@ class Past:
     prepared: list[PhaseCertificate] = field(default_factory=list)
 
 
-def restore_ledger(genesis: Genesis, store: Store) -> Ledger:
-    """The ledger at the stored tip; every coin is checked against the commitment. StorageError when the store is damaged."""
+def restore_ledger(
+    genesis: Genesis, store: Store, *, coin_cache_bytes: int | None = None, progress: audit.Progress | None = None
+) -> Ledger:
+    """The ledger at the stored tip, once all of the store that it rests on agrees; every coin is hashed.
+
+    coin_cache_bytes: what the coins may take in memory, where they are read from the store again; None keeps them all.
+    `progress` is told how many coins have been read, of how many. StorageError says what is wrong and what may help.
+    """
+    check_chain(genesis, store)
+    check_whole(store)
+    try:
+        at = audit.standing(store)
+        for problem in audit.quick_problems(store, at):
+            raise StorageError(f"the store is damaged: {problem}")
+        coins = audit.told(store.items(tables.COINS), at.coins, progress)
+        stored = StoredState(at.encoded_header, coins, at.masternodes.encode(), at.epoch_start)
+        if coin_cache_bytes is None:
+            return Ledger.restore(genesis, stored)
+        return Ledger.restore(genesis, stored, read=partial(_read_coins, store), coin_cache_bytes=coin_cache_bytes)
+    except StorageError as error:
+        raise StorageError(f"{error}; {_ADVICE}") from error
+    except TimecoinError as error:
+        raise StorageError(f"the store is damaged: {error}; {_ADVICE}") from error
+
+
+def _read_coins(store: Store, outpoints: bytes) -> Sequence[bytes | None]:
+    return store.get_many(tables.COINS, split(outpoints, params.OUTPOINT_BYTES))
+
+
+def check_chain(genesis: Genesis, store: Store) -> None:
+    """WrongNetwork unless the store is that of this genesis document."""
     chain_id = store.get(tables.META, tables.META_CHAIN_ID)
     if chain_id != genesis.chain_id:
         found = chain_id.hex() if chain_id is not None else "none"
-        raise StorageError(f"the data directory belongs to chain {found}, the genesis document makes {genesis.chain_id.hex()}")
-    tip = store.get(tables.META, tables.META_TIP)
-    if tip is None:
-        return Ledger(genesis)
-    header = store.get(tables.HEADERS, tip[:8])
-    epoch = store.get(tables.META, tables.META_EPOCH)
-    if header is None or epoch is None:
-        raise StorageError(f"the header or the epoch at height {int.from_bytes(tip[:8], 'big')} is missing from the store")
-    try:
-        ledger = Ledger.restore(
-            genesis,
-            header,
-            ((value[4:], int.from_bytes(value[:4], "big")) for _, value in store.items(tables.COINS)),
-            masternodes=epoch[8:],
-            epoch_start=int.from_bytes(epoch[:8], "big"),
-        )
-    except TimecoinError as error:
-        raise StorageError(f"the store is damaged: {error}") from error
-    if ledger.tip != tip[8:]:
-        raise StorageError(f"the store is damaged: the tip is {tip[8:].hex()}, its header hashes to {ledger.tip.hex()}")
-    return ledger
+        raise WrongNetwork(f"the data directory belongs to chain {found}, the genesis document makes {genesis.chain_id.hex()}")
+
+
+def check_whole(store: Store) -> None:
+    """StorageError while the store is being filled from a snapshot or rebuilt: that has begun and not ended."""
+    if store.get(tables.META, tables.META_IMPORT) is not None:
+        raise StorageError("the store is not complete: `timecoin snapshot import` was interrupted; run it again")
+    if store.get(tables.META, tables.META_REINDEX) is not None:
+        raise StorageError("the store is being rebuilt: `timecoin reindex` was interrupted; run it again")
 
 
 def operators_of(masternodes: MasternodeSet) -> tuple[bytes, ...]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from timecoin.consensus.messages import Message
+from timecoin.ledger.blocks import Delta
 from timecoin.replica.effects import Charge, Commit, Effects, Event, Lane, ReadBlocks, Send, SignatureJob
-from timecoin.replica.tables import Write
+from timecoin.replica.tables import Change, Write
 from timecoin.replica.wire import Kind
 
 # Signatures in one job: enough to keep two cores busy, few enough that nothing urgent waits long behind one.
@@ -22,9 +25,10 @@ class Outbox:
         self.bulk = Lane(_MOST_PER_JOB)
         self._jobs: dict[SignatureJob, Lane] = {}
         self._effects = Effects()
-        self._writes: list[Write] = []
+        self._writes: list[Change] = []
         self._after: list[Send] = []
         self._messages: list[Message] = []
+        self._applied: list[Delta] = []
 
     def send(self, kind: Kind, payload: bytes, *, to: int | None = None, exclude: int | None = None) -> None:
         """Send at once: nothing of ours has to be durable first."""
@@ -32,6 +36,11 @@ class Outbox:
 
     def write(self, table: str, key: bytes, value: bytes | None) -> None:
         self._writes.append(Write(table, key, value))
+
+    def record(self, delta: Delta, changes: Sequence[Change]) -> None:
+        """What an applied block changes."""
+        self._applied.append(delta)
+        self._writes += changes
 
     def vote(self, message: Message, kind: Kind, payload: bytes) -> None:
         """A signed message of ours: sent, and counted, when everything written so far is durable."""
@@ -58,7 +67,7 @@ class Outbox:
                 self._jobs[job] = lane
                 self._effects.jobs.append(job)
         if self._writes or self._after:
-            self._effects.commit = Commit(self._writes, self._after, self._messages)
-            self._writes, self._after, self._messages = [], [], []
+            self._effects.commit = Commit(self._writes, self._after, self._messages, self._applied)
+            self._writes, self._after, self._messages, self._applied = [], [], [], []
         effects, self._effects = self._effects, Effects()
         return effects

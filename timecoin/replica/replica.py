@@ -36,11 +36,12 @@ from timecoin.errors import BlockError, DecodeError, ProtocolError, ValidationEr
 from timecoin.ledger.genesis import Genesis
 from timecoin.ledger.pool import TransactionPool
 from timecoin.ledger.transactions import Transaction
-from timecoin.replica import journal, payloads, tables
+from timecoin.replica import audit, journal, payloads, tables
 from timecoin.replica.admission import Admission
 from timecoin.replica.chain import Chain, body_matches
-from timecoin.replica.effects import Committed, Effects, Equivocated, Final, Resigned, SignatureJob, Void
+from timecoin.replica.effects import Commit, Committed, Effects, Equivocated, Final, Resigned, SignatureJob, Void
 from timecoin.replica.gossip import Gossip
+from timecoin.replica.layout import BlockRecorder
 from timecoin.replica.outbox import Outbox
 from timecoin.replica.restart import Restart
 from timecoin.replica.wire import Kind
@@ -58,6 +59,8 @@ class Replica:
 
     `operator` and `signer`: the public operator key and what signs with it, on a masternode. `store`: what an earlier run
     left (after `journal.initialise`). `vote_anyway`: vote although the store does not carry this key's votes since genesis.
+    `keeping`: what is kept for other purposes. `coin_cache_bytes`: what coins may take in memory, None for all of them.
+    `progress`: told while the coins are read.
     """
 
     def __init__(
@@ -70,19 +73,27 @@ class Replica:
         operator: bytes | None = None,
         signer: Signer | None = None,
         vote_anyway: bool = False,
+        keeping: tables.Keeping | None = None,
+        coin_cache_bytes: int | None = None,
+        progress: audit.Progress | None = None,
     ) -> None:
         self.genesis = genesis
         self.now = now
         self.wall = wall
         self.out = Outbox()
-        self.ledger = journal.restore_ledger(genesis, store)
+        self.ledger = journal.restore_ledger(genesis, store, coin_cache_bytes=coin_cache_bytes, progress=progress)
         self.pool = TransactionPool()
         self._operator = operator
         self._signer = signer
         carried = vote_anyway or operator is None or store.get(tables.META, tables.META_VOTER) == operator
         self._may_vote = carried  # otherwise only from the next epoch on, whose beginning it will have seen
         timing = Timing(genesis.block_interval_ms, genesis.heartbeat_ms, genesis.view_timeout_ms, genesis.view_timeout_cap_ms)
-        self._chain = Chain(self.ledger, self.pool, timing, self.out, operator=operator)
+        recorder = BlockRecorder(
+            keeping or tables.Keeping(),
+            coins=tables.number(store, tables.META_COINS),
+            first_block=tables.number(store, tables.META_FIRST_BLOCK),
+        )
+        self._chain = Chain(self.ledger, self.pool, timing, self.out, recorder, operator=operator)
         past = journal.read_past(store, self.ledger)
         seat = self._chain.seat(may_vote=self._may_vote)
         self.core = Core(seat, self.ledger.height, timing, self.ledger.coins, now, sequence=past.sequence)
@@ -128,9 +139,11 @@ class Replica:
     def effects(self) -> Effects:
         return self.out.take()
 
-    def durable(self, messages: list[Message]) -> None:
-        """The writes of a commit are durable: our messages in it count from now on."""
-        for message in messages:
+    def durable(self, commit: Commit) -> None:
+        """The writes of a commit are durable: our messages in it count from now on, and its coins may leave the memory."""
+        for delta in commit.applied:
+            self.ledger.flushed(delta)
+        for message in commit.messages:
             self.core.step(Durable(message), self.now)
         self._pump()
 
@@ -472,8 +485,7 @@ class Replica:
             delta.hash, delta.height, epoch, delta.header.proposer, delta.header.closes_epoch, delta.txids, delta.spends
         )
         self.core.step(Applied(info, seat), self.now)
-        created = [outpoint for outpoint, _ in delta.created]
-        void = self.admission.settle(delta.spends, delta.txids, created, self.now)
+        void = self.admission.settle(delta.spends, delta.txids, delta.created, self.now)
         for txid in void:
             self.out.event(Void(txid))
         self._forget_votes((*delta.txids, *void), delta.height)
@@ -515,12 +527,7 @@ class Replica:
     def _check_fetched(self, block: bytes, certificate: PhaseCertificate) -> None:
         digest = hashing.tagged_sha256(b"timecoin/header", block[: params.HEADER_BYTES])
         height, epoch = self.ledger.height + 1, self.ledger.epoch
-        slot = (certificate.phase.name, certificate.epoch, certificate.height, certificate.digest)
-        if slot != ("COMMIT", epoch, height, digest):
-            raise ValidationError(
-                "wrong-certificate", f"a certificate for height {certificate.height}, epoch {certificate.epoch}"
-            )
-        certificate.check_votes(self.core.quorum)
+        certificate.check_commit(epoch, height, digest, self.core.quorum)
         checks = certificate.signatures(self.genesis.chain_id)
         peer = self.gossip.fetched.peer
         self._applying = True

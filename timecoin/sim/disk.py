@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
-from timecoin.replica.tables import TABLES, Write
+from timecoin.replica.tables import TABLES, Change, singly
 
 
 class VirtualDisk:
@@ -15,10 +15,14 @@ class VirtualDisk:
 
     def __init__(self) -> None:
         self._tables: dict[str, dict[bytes, bytes]] = {name: {} for name in TABLES}
-        self._queue: deque[list[Write]] = deque()
+        self._queue: deque[list[Change]] = deque()
 
     def get(self, table: str, key: bytes) -> bytes | None:
         return self._tables[table].get(key)
+
+    def get_many(self, table: str, keys: Sequence[bytes]) -> list[bytes | None]:
+        content = self._tables[table]
+        return [content.get(key) for key in keys]
 
     def items(self, table: str, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         content = self._tables[table]
@@ -26,15 +30,19 @@ class VirtualDisk:
         for key in keys[bisect_left(keys, start) :]:
             yield key, content[key]
 
-    def write(self, writes: Iterable[Write]) -> None:
-        """At once and durable."""
-        for table, key, value in writes:
-            if value is None:
-                self._tables[table].pop(key, None)
-            else:
-                self._tables[table][key] = value
+    def count(self, table: str) -> int:
+        return len(self._tables[table])
 
-    def submit(self, writes: list[Write]) -> None:
+    def write(self, writes: Iterable[Change]) -> None:
+        """At once and durable."""
+        for change in writes:
+            for table, key, value in singly(change):
+                if value is None:
+                    self._tables[table].pop(key, None)
+                else:
+                    self._tables[table][key] = value
+
+    def submit(self, writes: list[Change]) -> None:
         """Durable when `flush` says so."""
         self._queue.append(writes)
 

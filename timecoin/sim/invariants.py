@@ -7,6 +7,9 @@ from timecoin.consensus.messages import Message
 from timecoin.ledger.genesis import Genesis
 from timecoin.ledger.state import Ledger
 from timecoin.ledger.transactions import Transaction
+from timecoin.replica import tables
+from timecoin.replica.tables import height_key
+from timecoin.sim.disk import VirtualDisk
 
 
 class InvariantError(AssertionError):
@@ -65,17 +68,22 @@ class Invariants:
                 if self._final.get(outpoint, tx.txid) != tx.txid:
                     raise InvariantError(f"claim: block {ledger.height} spends an input of a FINAL transaction otherwise")
 
-    def on_coins(self, node: int, ledger: Ledger) -> None:
-        """The expensive ones: every coin of a node is looked at."""
-        from timecoin._core import codec
+    def on_coins(self, node: int, ledger: Ledger, disk: VirtualDisk) -> None:
+        """The expensive ones: every coin of a node is looked at, on its disk where they are not all in memory."""
         from timecoin._core.lthash import LtHash
-        from timecoin.ledger.coins import coin_element
+        from timecoin.ledger.coins import coin_element, output_of
 
         state = LtHash()
         total = 0
-        for page in ledger.coins.pages():
-            state.add([coin_element(encoding, height) for encoding, height in page])
-            total += sum(codec.decode_coin(encoding)[1][1] for encoding, _ in page)
+        if ledger.coins.all_in_memory:
+            pages = ledger.coins.pages()
+        elif disk.get(tables.META, tables.META_TIP) == height_key(ledger.height) + ledger.tip:
+            pages = iter([list(disk.items(tables.COINS))])
+        else:
+            return  # its last block is still on the way to the disk
+        for page in pages:
+            state.add([coin_element(point, record) for point, record in page])
+            total += sum(output_of(record).value for _, record in page)
         if state.digest() != ledger.commitment():
             raise InvariantError(f"commitment: the coins of node {node} are not those of its commitment")
         minted = sum(self._genesis.subsidy_at(height) for height in range(1, ledger.height + 1))

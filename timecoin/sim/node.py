@@ -65,6 +65,7 @@ class SimNode:
         self.clock_error = 0
         self.on_event: Callable[[SimNode, Event], None] | None = None
         self.on_bad: Callable[[int, int, Kind], None] | None = None
+        self.coin_cache_bytes: int | None = None  # what coins may take in memory; the rest is read from the disk
         self._genesis = genesis
         self._operator = operator
         self._clock = clock
@@ -88,7 +89,9 @@ class SimNode:
         now, wall = self._times()
         signer = self._operator.sign if self._operator else None
         operator = self._operator.public if self._operator else None
-        self.replica = Replica(self._genesis, self.disk, now=now, wall=wall, operator=operator, signer=signer)
+        self.replica = Replica(
+            self._genesis, self.disk, now=now, wall=wall, operator=operator, signer=signer, coin_cache_bytes=self.coin_cache_bytes
+        )
         self._settle()
 
     def crash(self) -> int:
@@ -143,7 +146,7 @@ class SimNode:
             self.disk.flush()
             for send in commit.sends:
                 self._transmit(self.index, send)
-            self.call(lambda replica: replica.durable(commit.messages))
+            self.call(lambda replica: replica.durable(commit))
 
         self._later(self._durable_at - self._clock.now, durable)
 

@@ -66,7 +66,7 @@ class Backend(Protocol):
         ...
 
     def status(self, txid: bytes) -> str:
-        """unknown, pending, certified, final, committed or void; with all of the chain looked through."""
+        """unknown, pending, certified, final, committed or void; with all of the chain looked through if there is an index."""
         ...
 
     async def wait_final(self, txid: bytes, timeout_s: float) -> str:

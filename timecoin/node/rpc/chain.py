@@ -9,13 +9,15 @@ from timecoin.ledger.money import show_coins
 from timecoin.node.rpc.backend import Backend
 from timecoin.node.rpc.dispatch import INVALID_PARAMS, NOT_FOUND, OUT_OF_RANGE, RpcError
 from timecoin.node.rpc.views import Hash, Height, WaitMs, block_view, header_view
-from timecoin.replica.tables import BLOCKS, HASHES, HEADERS, height_key
+from timecoin.replica.tables import BLOCKS, HASHES, HEADERS, META_FIRST_BLOCK, Store, height_key, number
 
 
 async def getblockchaininfo(node: Backend) -> object:
-    """Where the chain stands: its name and id, height, best block, open epoch, the commitment to all coins, the supply."""
+    """Where the chain stands: its name and id, height, best block, open epoch, the commitment to all coins, the supply; and
+    from which height on the blocks are here (pruneheight), if not from the first."""
     ledger, genesis = node.replica.ledger, node.genesis
-    supply = genesis.initial_supply + sum_of_subsidies(node, ledger.height)
+    first = number(node.storage, META_FIRST_BLOCK)
+    supply = genesis.supply_at(ledger.height)
     return {
         "chain": genesis.name,
         "chain_id": ledger.chain_id.hex(),
@@ -28,13 +30,9 @@ async def getblockchaininfo(node: Backend) -> object:
         "coins": len(ledger.coins),
         "supply": show_coins(supply),
         "supply_units": supply,
+        "pruned": first > 1,
+        "pruneheight": first if first > 1 else None,
     }
-
-
-def sum_of_subsidies(node: Backend, height: int) -> int:
-    """All new money up to a height: the subsidy of each block, until the most that may exist does."""
-    genesis = node.genesis
-    return min(genesis.subsidy * height, params.MAX_MONEY - genesis.initial_supply)
 
 
 async def getblockcount(node: Backend) -> object:
@@ -55,7 +53,8 @@ async def getblockhash(node: Backend, height: Height) -> object:
 
 async def getblock(node: Backend, block: Hash | Height, verbosity: int = 1) -> object:
     """A committed block, named by its hash or its height. verbosity 0: its encoding in hex (at height 0 the header alone,
-    since the genesis document stands for the rest); 1: header fields and txids; 2: header fields and transactions."""
+    since the genesis document stands for the rest); 1: header fields and txids; 2: header fields and transactions. A block
+    that this node keeps no more is refused with the reason `pruned`."""
     if not 0 <= verbosity <= 2:
         raise RpcError(INVALID_PARAMS, f"verbosity = {verbosity}: 0 to 2")
     height = block if isinstance(block, int) else await _height_of(node, bytes.fromhex(block))
@@ -64,9 +63,7 @@ async def getblock(node: Backend, block: Hash | Height, verbosity: int = 1) -> o
         return _genesis_block(node, verbosity)
 
     def read() -> object:
-        data = node.storage.get(BLOCKS, height_key(height))
-        if data is None:
-            raise RpcError(NOT_FOUND, f"block {height} is not stored here")
+        data = stored_block(node.storage, height)
         return data.hex() if verbosity == 0 else block_view(Block.decode(data), with_transactions=verbosity == 2)
 
     view = await node.read(read)
@@ -80,6 +77,17 @@ async def waitforblockheight(node: Backend, height: Height, timeout_ms: WaitMs =
     await node.wait_height(height, timeout_ms / 1000)
     ledger = node.replica.ledger
     return {"height": ledger.height, "hash": ledger.tip.hex()}
+
+
+def stored_block(store: Store, height: int) -> bytes:
+    """The encoding of a committed block, in a reader's thread. Raises RpcError(NOT_FOUND), with `pruned` if it was here."""
+    data = store.get(BLOCKS, height_key(height))
+    if data is None:
+        first = number(store, META_FIRST_BLOCK)
+        if height < first:
+            raise RpcError(NOT_FOUND, f"block {height} is pruned: the first one here is block {first}", "pruned")
+        raise RpcError(NOT_FOUND, f"block {height} is not stored here")
+    return data
 
 
 def _check_height(node: Backend, height: int) -> None:

@@ -10,9 +10,10 @@ from timecoin.consensus.certificates import VoteKind
 from timecoin.ledger.money import show_coins
 from timecoin.ledger.transactions import Transaction
 from timecoin.node.rpc.backend import Backend
+from timecoin.node.rpc.chain import stored_block
 from timecoin.node.rpc.dispatch import NOT_FOUND, UNDECODABLE, RpcError
 from timecoin.node.rpc.views import Hash, WaitMs, transaction_view
-from timecoin.replica.tables import BLOCKS, HEADERS, TRANSACTIONS, height_key
+from timecoin.replica.tables import HEADERS, TRANSACTIONS, height_key
 
 
 class _Spot(NamedTuple):
@@ -53,11 +54,14 @@ async def gettransaction(node: Backend, txid: Hash) -> object:
 async def gettxfinality(node: Backend, txid: Hash, with_certificate: bool = False, wait_ms: WaitMs = 0) -> object:
     """How far a transaction is: unknown, waiting, pending, certified, final, committed or void, with its votes as this
     node counts them. wait_ms: answer when it is final, committed or void, or the time is up. final_ms: how long it took
-    here. with_certificate: with the finality certificate in hex, if it is still kept."""
+    here. with_certificate: with the finality certificate in hex, if it is still kept. Without transaction_index an unknown
+    transaction is an error: it may have been committed."""
     wanted = bytes.fromhex(txid)
     if wait_ms:
         await node.wait_final(wanted, wait_ms / 1000)
     status = node.status(wanted)
+    if status == "unknown":
+        _check_index(node, wanted)
     spot = await _spot_of(node, wanted) if status == "committed" else None
     fastpath, quorum = node.replica.core.fastpath, node.replica.core.quorum
     view: dict[str, object] = {
@@ -108,8 +112,17 @@ async def getrawmempool(node: Backend, verbose: bool = False) -> object:
     }
 
 
+def _check_index(node: Backend, txid: bytes) -> None:
+    """RpcError for a transaction that is not pending, when only the index could tell whether it is committed."""
+    if not node.config.transaction_index:
+        text = f"transaction {txid.hex()} is not pending; whether it is committed is not known without transaction_index = true"
+        raise RpcError(NOT_FOUND, text, "no-index")
+
+
 async def _spot_of(node: Backend, txid: bytes) -> _Spot | None:
-    """Where in the chain a transaction is."""
+    """Where in the chain a transaction is; None when it is nowhere, or there is no index."""
+    if not node.config.transaction_index:
+        return None
     found = await node.read(lambda: node.storage.get(TRANSACTIONS, txid))
     if found is None:
         return None
@@ -117,19 +130,17 @@ async def _spot_of(node: Backend, txid: bytes) -> _Spot | None:
 
 
 async def _find(node: Backend, txid: bytes) -> tuple[Transaction, _Spot | None]:
-    """A transaction of the pool or the chain. Raises RpcError(NOT_FOUND)."""
+    """A transaction of the pool or the chain. Raises RpcError(NOT_FOUND), with `no-index` or `pruned` if it may exist."""
     entry = node.replica.pool.get(txid)
     if entry is not None:
         return entry.tx, None
+    _check_index(node, txid)
     spot = await _spot_of(node, txid)
     if spot is None:
         raise RpcError(NOT_FOUND, f"transaction {txid.hex()} is neither pending nor committed")
 
     def read() -> Transaction:
-        block = node.storage.get(BLOCKS, height_key(spot.height))
-        if block is None:
-            raise RpcError(NOT_FOUND, f"block {spot.height} is not stored here")
-        return Transaction.from_batch(codec.decode_block(block).transactions, spot.place)
+        return Transaction.from_batch(codec.decode_block(stored_block(node.storage, spot.height)).transactions, spot.place)
 
     return await node.read(read), spot
 
