@@ -179,13 +179,6 @@ def test_a_keystore_needs_a_passphrase_from_somewhere(tmp_path: Path) -> None:
     assert str(tmp_path / "none") in done.stderr
 
 
-@pytest.mark.parametrize("words", [["bench", "verify"], ["devnet", "--help"], ["genesis", "--help"]], ids=" ".join)
-def test_a_wrong_timecoin_cpu_is_one_line_whatever_reads_it_first(words: list[str]) -> None:
-    done = command(*words, TIMECOIN_CPU="sse9")
-    expected = f"timecoin: TIMECOIN_CPU='sse9': this machine runs {', '.join(ed25519.backends())}\n"
-    assert (done.returncode, done.stdout, done.stderr) == (10, "", expected)
-
-
 def test_genesis_documents(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "g.toml").write_text('name = "x"')
     done = command("genesis", "show", str(tmp_path / "g.toml"))
@@ -248,3 +241,10 @@ def test_results_are_printed_as_they_are_or_as_json(
     assert out == "text\n" + json.dumps({"a": 1}, indent=2) + "\nnull\n"
     assert rpc.run(["--data-dir", str(tmp_path), "fail"]) == exits.FAILED
     assert capfd.readouterr().err == "timecoin: fail: there is none (code -5)\n"
+
+
+@pytest.mark.parametrize("words", [["bench", "verify"], ["devnet", "--help"], ["genesis", "--help"]], ids=" ".join)
+def test_a_wrong_timecoin_cpu_is_one_line_whatever_reads_it_first(words: list[str]) -> None:
+    done = command(*words, TIMECOIN_CPU="sse9")
+    expected = f"timecoin: TIMECOIN_CPU='sse9': this machine runs {', '.join(ed25519.backends())}\n"
+    assert (done.returncode, done.stdout, done.stderr) == (10, "", expected)

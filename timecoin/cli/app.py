@@ -13,11 +13,15 @@ from timecoin.cli import exits
 
 # command -> the module that has it under its own name, and what the list of commands says of it
 _COMMANDS = {
-    "bench": ("timecoin.cli.bench", "Measure how fast this machine verifies signatures."),
+    "bench": ("timecoin.cli.bench", "Measure how fast this machine is, and make what there is to measure."),
     "devnet": ("timecoin.cli.devnet", "Run a network of masternodes on this machine."),
     "genesis": ("timecoin.cli.genesis", "Make or look at a genesis document."),
+    "inspect": ("timecoin.cli.inspect", "Show what the data directory of a stopped node holds, and what is wrong."),
     "node": ("timecoin.cli.node", "Prepare, run, stop and watch a node."),
+    "reindex": ("timecoin.cli.reindex", "Rebuild the store of a stopped node from its blocks."),
     "rpc": ("timecoin.cli.app", "Call a method of a node's RPC."),
+    "snapshot": ("timecoin.cli.snapshot", "Take all coins of a network from one node to another, in a file."),
+    "verify-chain": ("timecoin.cli.verify_chain", "Re-check everything in a data directory from genesis on."),
     "wallet": ("timecoin.cli.wallet", "Keys, balances and payments of a person."),
 }
 
@@ -31,7 +35,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command: Any = getattr(importlib.import_module(_COMMANDS[cmd_name][0]), cmd_name)
+        command: Any = getattr(importlib.import_module(_COMMANDS[cmd_name][0]), cmd_name.replace("-", "_"))
         return command if isinstance(command, click.Command) else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -10,24 +10,17 @@ so that no time of a wrong answer is ever shown.
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import hashlib
 import importlib
-import importlib.metadata
-import os
-import platform
-import re
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import timecoin
-from timecoin._core import ed25519, sodium
+from timecoin._core import ed25519
+from timecoin.cli.measuring import Progress, available_cores, machine_facts, middle_ratio, no_collections, pinned
 from timecoin.errors import TimecoinError
 from timecoin.keys import Keypair
 
@@ -38,8 +31,6 @@ CROSSOVER_SIZES = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 5
 METHODS = ("lanes", "straus", "pippenger", "auto")
 _LEAST_ITEMS = 256  # in one turn of a case: small batches are asked for again and again, each time for other items
 _PEER_ITEMS = 64  # by pysodium, beside each turn of each case
-
-Progress = Callable[[str], None]
 
 
 class WrongVerdict(TimecoinError):
@@ -95,13 +86,8 @@ class _Case:
 
     def figures_beside(self) -> dict[str, Any]:
         """With the turns themselves, and those of pysodium around them."""
-        ratio = _middle_ratio(self.beside, self.turns)
+        ratio = middle_ratio(self.beside, self.turns)
         return {**self.figures(), "ratio_to_pysodium": ratio, "turns_us": self.turns, "pysodium_turns_us": self.beside}
-
-
-def _middle_ratio(ones: list[float], others: list[float]) -> float:
-    """The median of the ratios of what was measured at the same turn."""
-    return statistics.median(one / other for one, other in zip(ones, others, strict=True))
 
 
 def _verdicts_of(result: Any) -> bytes:
@@ -117,8 +103,8 @@ def measure(*, repetitions: int, message_bytes: int, crossover: bool, progress: 
     """One run: the machine, the parameters and the results, ready for JSON. Raises WrongVerdict."""
     items = _make_items(max(SIZES), message_bytes, progress)
     cores = available_cores()
-    with _no_collections():
-        with _pinned(cores) as core:
+    with no_collections():
+        with pinned(cores) as core:
             wall, own = time.perf_counter(), time.process_time()
             results = _compare(items, repetitions, progress)
             results["crossover"] = _cross(items, repetitions, progress) if crossover else None
@@ -132,39 +118,7 @@ def measure(*, repetitions: int, message_bytes: int, crossover: bool, progress: 
         "pinned_to_core": core,
     }
     results["share_of_core"] = own / wall  # below 1, other programs ran there too, and the figures are not of this one alone
-    return {"machine": _machine(cores), "parameters": parameters, "results": results}
-
-
-def available_cores() -> list[int]:
-    """The cores that this process may use; [] where the system does not say."""
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-
-
-@contextlib.contextmanager
-def _pinned(cores: list[int]) -> Iterator[int | None]:
-    """Keeps this thread, and those that it starts meanwhile, on one core. The last one: the first often has the system's
-    own work."""
-    if not cores:
-        yield None
-        return
-    os.sched_setaffinity(0, cores[-1:])
-    try:
-        yield cores[-1]
-    finally:
-        os.sched_setaffinity(0, cores)
-
-
-@contextlib.contextmanager
-def _no_collections() -> Iterator[None]:
-    """A garbage collection in the midst of a turn would be measured with it."""
-    was_enabled = gc.isenabled()
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
+    return {"machine": machine_facts(cores), "parameters": parameters, "results": results}
 
 
 def _make_items(count: int, message_bytes: int, progress: Progress) -> _Items:
@@ -336,7 +290,7 @@ def _bad_row(backend: str, kind: str, auto: _Case, lanes: _Case) -> dict[str, An
         return {"milliseconds": statistics.median(turns), "turns_ms": turns, **case.counts}
 
     row: dict[str, Any] = {"backend": backend, "batch": kind, "n": BAD_BATCH, "auto": work(auto), "lanes": work(lanes)}
-    row["ratio_of_milliseconds"] = _middle_ratio(auto.turns, lanes.turns)
+    row["ratio_of_milliseconds"] = middle_ratio(auto.turns, lanes.turns)
     row["ratio_of_multiplications"] = row["auto"]["multiplications"] / row["lanes"]["multiplications"]
     return row
 
@@ -360,7 +314,7 @@ def _spread(items: _Items, repetitions: int, progress: Progress) -> list[dict[st
     for backend in ed25519.backends():
         one, two = (cases[backend, threads] for threads in THREADS)
         figures = {name: {**case.figures(), "turns_us": case.turns} for name, case in (("one", one), ("two", two))}
-        rows.append({"backend": backend, "n": n, **figures, "ratio": _middle_ratio(one.turns, two.turns)})
+        rows.append({"backend": backend, "n": n, **figures, "ratio": middle_ratio(one.turns, two.turns)})
     return rows
 
 
@@ -382,48 +336,3 @@ def _cross(items: _Items, repetitions: int, progress: Progress) -> list[dict[str
         return {"backend": backend, "n": n, "us_per_item": times}
 
     return [row(backend, n) for backend in ed25519.backends() for n in CROSSOVER_SIZES]
-
-
-# The machine
-
-
-def _machine(cores: list[int]) -> dict[str, Any]:
-    return {
-        "cpu": _cpu_model(),
-        "cores": os.cpu_count(),
-        "available_cores": cores,
-        "platform": platform.platform(),
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "timecoin": timecoin.__version__,
-        "backends": list(ed25519.backends()),
-        "backend": ed25519.cpu_backend(),
-        "compiler": _compiler(),
-        "libsodium": sodium.version(),
-        "pysodium": _version_of("pysodium"),
-        "pynacl": _version_of("PyNaCl"),
-    }
-
-
-def _cpu_model() -> str | None:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return platform.processor() or None
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
-
-
-def _compiler() -> str | None:
-    """What compiled the engine, if it left its name in the file, as gcc and clang do."""
-    try:
-        data = Path(ed25519.__file__).read_bytes()
-    except OSError:
-        return None
-    names = {name.decode("ascii", "replace") for name in re.findall(rb"GCC: \([^\0]{1,100}|clang version [^\0]{1,100}", data)}
-    return ", ".join(sorted(names)) or None
-
-
-def _version_of(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
