@@ -111,6 +111,7 @@ def test_one_after_the_other_as_the_twin_says(
     assert (effects.fees, list(effects.tx_fees)) == (sum(expected.fees), expected.fees)
     start = 32 * batch.input_starts[first]
     assert effects.input_keys[start:] == b"".join(expected.keys)[start:]
+    assert list(effects.input_owners) == [place for place, tx in enumerate(parts) for _ in tx.inputs]
     assert effects.spent == b"".join(expected.spent)
     assert effects.inside == b"".join(expected.inside)
     assert created(effects) == expected.created

@@ -67,6 +67,7 @@ cdef extern from "transfers.h" nogil:
     ctypedef struct tc_transfers_effects:
         uint64_t *fees
         uint8_t *input_keys
+        uint8_t *owners
         uint8_t *origins
         uint8_t *gone
         uint64_t total_fees
@@ -234,12 +235,13 @@ def screen(batch, coins, *, collateral):
 cdef class Effects:
     """What `execute` found that a list of transfers does.
 
-    fees: the sum; tx_fees: u64 each. input_keys: for each input of the batch the 32-byte key that must have signed.
+    fees: the sum; tx_fees: u64 each. For each input of the batch: input_keys, the 32-byte key that must have signed, and
+    input_owners (u32), the number of its transaction.
     spent: outpoints (36 bytes each) of the set's coins that are gone; inside: of coins that were made and spent here.
     Made and left: outpoints (36 k), values (u64), keys (32 k), kinds (k bytes), collaterals (50 for each of that kind).
     """
 
-    cdef readonly object fees, tx_fees, values
+    cdef readonly object fees, tx_fees, input_owners, values
     cdef readonly bytes input_keys, spent, inside, outpoints, keys, kinds, collaterals
 
     def __init__(self):
@@ -286,7 +288,7 @@ def execute(batch, coins, *, first=0, collateral):
     cdef bytes seed = urandom(TC_SIPHASH_SEED_BYTES)
     cdef const uint8_t *seed_at = seed
     cdef bytes tx_fees = room(n, 8), origins = room(columns.batch.inputs, 1), gone = room(columns.batch.outputs, 1)
-    cdef bytes input_keys = room(columns.batch.inputs, 32)
+    cdef bytes input_keys = room(columns.batch.inputs, 32), owners = room(columns.batch.inputs, 4)
     cdef tc_transfers_effects effects
     cdef tc_transfer_fault fault
     cdef void *working = malloc(tc_transfers_room(columns.batch.inputs, n))
@@ -296,6 +298,7 @@ def execute(batch, coins, *, first=0, collateral):
     effects.origins = inside(origins)
     effects.gone = inside(gone)
     effects.input_keys = inside(input_keys)
+    effects.owners = inside(owners)
     with nogil:
         fault = tc_transfers_run(&effects, &columns.view, start, working, seed_at)
     free(working)
@@ -305,4 +308,5 @@ def execute(batch, coins, *, first=0, collateral):
     made.fees = effects.total_fees
     made.tx_fees = memoryview(tx_fees).cast("Q")
     made.input_keys = input_keys
+    made.input_owners = memoryview(owners).cast("I")
     return made

@@ -10,7 +10,7 @@ merely does not want is policy: it has its own reasons, and none of them ever ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Iterable, Sequence
+from collections.abc import Callable, Collection, Container, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -109,23 +109,20 @@ class SignatureBatch:
     owners: Sequence[int]
 
     @classmethod
-    def of(
-        cls, chain_id: bytes, batch: codec.TransactionBatch, input_keys: bytes, wanted: Iterable[int] | None = None
-    ) -> SignatureBatch:
-        """The witnesses of the transactions `wanted` of a batch, or of all; `input_keys`: whose each input's coin is."""
-        messages = batch.signing_messages(chain_id)
-        starts = batch.input_starts
-        if wanted is None:
-            places = range(batch.count)
-            owners = [place for place in places for _ in range(starts[place], starts[place + 1])]
-            return cls(input_keys, messages, batch.signatures, owners)
-        places_of = list(wanted)
-        spans = [(starts[place], starts[place + 1]) for place in places_of]
+    def all_of(cls, chain_id: bytes, batch: codec.TransactionBatch, effects: transfers.Effects) -> SignatureBatch:
+        """The witnesses of a whole batch that was executed."""
+        return cls(effects.input_keys, batch.signing_messages(chain_id), batch.signatures, effects.input_owners)
+
+    @classmethod
+    def some_of(cls, chain_id: bytes, batch: codec.TransactionBatch, input_keys: bytes, wanted: Sequence[int]) -> SignatureBatch:
+        """The witnesses of the transactions `wanted` of a batch; `input_keys`: whose each input's coin is."""
+        messages, signatures, starts = batch.signing_messages(chain_id), batch.signatures, batch.input_starts
+        spans = [(starts[place], starts[place + 1]) for place in wanted]
         return cls(
             b"".join([input_keys[32 * first : 32 * last] for first, last in spans]),
             b"".join([messages[MESSAGE_BYTES * first : MESSAGE_BYTES * last] for first, last in spans]),
-            b"".join([batch.signatures[_WITNESS * first : _WITNESS * last] for first, last in spans]),
-            [place for place, (first, last) in zip(places_of, spans, strict=True) for _ in range(first, last)],
+            b"".join([signatures[_WITNESS * first : _WITNESS * last] for first, last in spans]),
+            [place for place, (first, last) in zip(wanted, spans, strict=True) for _ in range(first, last)],
         )
 
     def __len__(self) -> int:
@@ -139,6 +136,8 @@ class SignatureBatch:
         """The owners with a wrong signature. One verdict is wanted for each signature: ValueError otherwise."""
         if len(verdicts) != len(self.owners):
             raise ValueError(f"{len(verdicts)} verdicts for {len(self.owners)} signatures")
+        if all(verdicts):
+            return set()
         return {owner for owner, good in zip(self.owners, verdicts, strict=True) if not good}
 
 
@@ -210,7 +209,7 @@ def prepare(
         candidate.error = relay_error(tx, candidate.fee) if relay_policy else None
         if candidate.error is None:
             wanted.append(place)
-    return Prepared(candidates, SignatureBatch.of(genesis.chain_id, batch, held.keys, wanted))
+    return Prepared(candidates, SignatureBatch.some_of(genesis.chain_id, batch, held.keys, wanted))
 
 
 def _error_of(

@@ -323,10 +323,10 @@ class Ledger:
             epoch_start=height if header.closes_epoch else self.epoch_start,
             masternodes=next_set,
         )
-        wanted = None
-        if verified is not None:
-            wanted = [place for place, wtxid in enumerate(split(batch.wtxids, 32)) if wtxid not in verified]
-        return BlockCheck(delta, SignatureBatch.of(self.chain_id, batch, effects.input_keys, wanted))
+        if verified is None:
+            return BlockCheck(delta, SignatureBatch.all_of(self.chain_id, batch, effects))
+        wanted = [place for place, wtxid in enumerate(split(batch.wtxids, 32)) if wtxid not in verified]
+        return BlockCheck(delta, SignatureBatch.some_of(self.chain_id, batch, effects.input_keys, wanted))
 
     def apply(self, check: BlockCheck) -> Delta:
         """Moves on by one decided block.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from itertools import islice
 from typing import NamedTuple
 
 from timecoin._core import codec, hashing, lthash
@@ -29,9 +28,8 @@ def scan_coins(store: Store, progress: Progress | None = None) -> CoinScan:
     """Read and hash all coins, page by page. Raises DecodeError at one that is none."""
     state = lthash.LtHash()
     count = value = 0
-    items = store.items(tables.COINS)
     total = store.count(tables.COINS)
-    while page := list(islice(items, _PAGE)):
+    for page in store.pages(tables.COINS, _PAGE):
         state.add([coin_element(*layout.checked(*item)) for item in page])
         value += sum(layout.value_of(record) for _, record in page)
         count += len(page)

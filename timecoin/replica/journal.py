@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 
 from timecoin import params
 from timecoin.consensus.certificates import Phase, PhaseCertificate, VoteCertificate
@@ -33,6 +34,7 @@ _CODES: dict[Kind, int] = {
     Kind.NEW_VIEW: 4,
 }
 _ADVICE = "`timecoin inspect` shows all of it, `timecoin reindex` rebuilds what follows from the stored blocks"
+_PAGE = 4096  # coins that are read at once
 _KINDS = {code: kind for kind, code in _CODES.items()}
 
 
@@ -127,7 +129,7 @@ def restore_ledger(
         at = audit.standing(store)
         for problem in audit.quick_problems(store, at):
             raise StorageError(f"the store is damaged: {problem}")
-        coins = audit.told(store.items(tables.COINS), at.coins, progress)
+        coins = audit.told(chain.from_iterable(store.pages(tables.COINS, _PAGE)), at.coins, progress)
         stored = StoredState(at.encoded_header, coins, at.masternodes.encode(), at.epoch_start)
         if coin_cache_bytes is None:
             return Ledger.restore(genesis, stored)

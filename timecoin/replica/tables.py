@@ -108,6 +108,10 @@ class Store(Protocol):
         """All (key, value) with key >= start, in the order of the keys."""
         ...
 
+    def pages(self, table: str, rows: int) -> Iterator[list[tuple[bytes, bytes]]]:
+        """All rows of a table of small values, in the order of the keys, so many at a time."""
+        ...
+
     def count(self, table: str) -> int:
         """How many keys a table has, without looking at them."""
         ...

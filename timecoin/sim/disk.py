@@ -6,6 +6,7 @@ import random
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 from timecoin.replica.tables import TABLES, Change, singly
 
@@ -29,6 +30,11 @@ class VirtualDisk:
         keys = sorted(content)
         for key in keys[bisect_left(keys, start) :]:
             yield key, content[key]
+
+    def pages(self, table: str, rows: int) -> Iterator[list[tuple[bytes, bytes]]]:
+        items = self.items(table)
+        while page := list(islice(items, rows)):
+            yield page
 
     def count(self, table: str) -> int:
         return len(self._tables[table])

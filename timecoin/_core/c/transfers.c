@@ -210,6 +210,9 @@ tc_transfer_fault tc_transfers_run(tc_transfers_effects *effects, const tc_trans
     void *rest = make_table(&state.spends, room, inputs, seed);
     make_table(&state.makers, rest, transfers->count, seed);
     memset(effects->input_keys, 0, (size_t)u32_at(transfers->input_starts, first) * ID_BYTES);
+    for (uint32_t i = 0; i < transfers->count; i++)
+        for (uint32_t j = u32_at(transfers->input_starts, i); j < u32_at(transfers->input_starts, i + 1); j++)
+            memcpy(effects->owners + (size_t)j * sizeof i, &i, sizeof i);
     memset(effects->origins, 0, inputs);
     memset(effects->gone, 0, outputs);
     memset(effects->fees, 0, transfers->count * sizeof *effects->fees);

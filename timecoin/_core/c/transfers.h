@@ -67,6 +67,7 @@ void tc_transfers_screen(tc_transfer_fault *faults, uint64_t *fees, const tc_tra
 typedef struct {
     uint64_t *fees;      /* one a transaction; 0 for those before `first` */
     uint8_t *input_keys; /* 32 an input: who must have signed; 0 for those before `first` */
+    uint8_t *owners;     /* u32 an input: the number of its transaction */
     uint8_t *origins;    /* one an input: 0 a coin of the set, 1 made by an earlier transfer of the batch */
     uint8_t *gone;       /* one an output: 1 when a later transfer of the batch spends it */
     uint64_t total_fees;
