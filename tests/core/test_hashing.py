@@ -194,3 +194,28 @@ def test_wrong_sizes_name_what_was_found(size: int) -> None:
 def test_there_is_no_branch_of_a_leaf_that_is_not_there(count: int, index: int) -> None:
     with pytest.raises(IndexError, match=f"leaf {index}: there are {count} leaves"):
         hashing.merkle_branch(bytes(32 * count), index)
+
+
+@given(st.lists(st.integers(0, 70), max_size=12))
+def test_a_tree_that_grows_has_the_root_of_all_its_leaves(steps: list[int]) -> None:
+    tree, leaves = hashing.MerkleTree(), b""
+    assert (len(tree), tree.root()) == (0, hashing.merkle_root(b""))
+    for number, step in enumerate(steps):
+        added = b"".join(hashing.sha256(bytes([number, item])) for item in range(step))
+        before = tree.copy()
+        tree.append(added)
+        leaves += added
+        assert (len(tree), tree.root()) == (len(leaves) // 32, hashing.merkle_root(leaves))
+        before.append(added)
+        assert before.root() == tree.root()
+
+
+def test_a_tree_grows_leaf_by_leaf_as_the_twin_says() -> None:
+    tree, leaves = hashing.MerkleTree(), []
+    for number in range(300):
+        leaves.append(hashing.sha256(number.to_bytes(4, "big")))
+        tree.append(leaves[-1])
+        assert tree.root() == twins.merkle_root(leaves)
+    with pytest.raises(ValueError, match="leaves: 33 bytes"):
+        tree.append(bytes(33))
+    assert len(tree) == 300

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import random
@@ -15,14 +16,18 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from tests.crash import writer
-from tests.crash.checks import Problem, examine
+from tests.crash.checks import Found, Problem, examine
 from tests.crash.model import Model
 from tests.crash.scene import Scene
 from tests.crash.writer import Order
+from timecoin.errors import DirectoryInUse
 from timecoin.node.reindex import reindex
 from timecoin.replica.tables import Keeping
+
+T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parents[2]
 PHASES = ("open", "write", "commit", "growth", "idle", "reindex")
@@ -34,6 +39,7 @@ KEEPINGS = (
 )
 ROUNDS = 25  # kills of one life
 _WAIT_SECONDS = 60.0  # for a writer to get anywhere at all
+_FORK_TRIES = 100
 _CALM_SECONDS = 2.0  # a map that does not grow in this time need not
 
 
@@ -237,12 +243,26 @@ class Life:
 
     def _examine(self, highest: int) -> int | None:
         data = self.directory / "data"
-        found = examine(data, self._scene, self._model, lowest=self._lowest, highest=highest, pooled=self._pooled)
+
+        def look() -> Found:
+            return examine(data, self._scene, self._model, lowest=self._lowest, highest=highest, pooled=self._pooled)
+
+        found = _alone(look)
         if found.rebuilding:
             self.tally.interrupted += 1
-            reindex(data, self._scene.genesis, lambda _: lambda _done, _total: None)
-            found = examine(data, self._scene, self._model, lowest=self._lowest, highest=highest, pooled=self._pooled)
+            _alone(lambda: reindex(data, self._scene.genesis, lambda _: lambda _done, _total: None))
+            found = _alone(look)
         return found.height
+
+
+def _alone(action: Callable[[], T]) -> T:
+    """Does what takes the directory's lock. A writer that another thread is just starting has the lock of the action before,
+    from its fork to its exec; that passes."""
+    for _ in range(_FORK_TRIES):
+        with contextlib.suppress(DirectoryInUse):
+            return action()
+        time.sleep(0.1)
+    return action()
 
 
 def _aim(process: Process, aim: str, rng: random.Random) -> None:

@@ -9,8 +9,10 @@ machine runs is chosen at import; TIMECOIN_CPU in the environment bounds it as i
 'portable' alone, avx2 leaves 'avx2' and 'sha'.
 """
 
+cimport cython
 from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
+from libc.string cimport memset
 
 from timecoin._core.columns cimport as_bytes, as_column, as_item
 from timecoin._core.cpu cimport cpu_level, tc_cpu_level
@@ -39,6 +41,12 @@ cdef extern from "merkle.h" nogil:
     ctypedef struct tc_merkle_tags:
         pass
     void tc_merkle_tags_init(tc_merkle_tags *tags)
+    ctypedef struct tc_merkle_tree:
+        uint64_t count
+
+    void tc_merkle_append(
+        tc_merkle_tree *tree, uint8_t *scratch, const tc_merkle_tags *tags, const uint8_t *leaves, size_t n)
+    void tc_merkle_tree_root(uint8_t *out, const tc_merkle_tree *tree, const tc_merkle_tags *tags)
     void tc_merkle_root(
         uint8_t *out, uint8_t *scratch, const tc_merkle_tags *tags, const uint8_t *leaves, size_t count)
     size_t tc_merkle_branch(
@@ -154,6 +162,56 @@ def merkle_root(leaves):
         tc_merkle_root(out, scratch, &MERKLE, data, count)
         free(scratch)
     return out[:HASH]
+
+
+@cython.final
+cdef class MerkleTree:
+    """The Merkle root of a list of ids that grows: appending n of them costs n hashes of leaves and about as many of nodes.
+
+    `root()` is that of merkle_root over all ids so far. A tree belongs to the thread that uses it.
+    """
+
+    cdef tc_merkle_tree tree
+    cdef bint busy
+
+    def __cinit__(self):
+        memset(&self.tree, 0, sizeof(tc_merkle_tree))
+
+    def __len__(self):
+        return self.tree.count
+
+    def append(self, leaves):
+        """Appends a column of n ids (32*n bytes). RuntimeError while another call is at work in the tree."""
+        cdef bytes column = as_column(leaves, HASH, "leaves")
+        cdef const uint8_t *data = column
+        cdef size_t count = len(column) // HASH
+        cdef uint8_t *scratch
+        if self.busy:
+            raise RuntimeError("MerkleTree: called while another call is at work in it")
+        scratch = <uint8_t *>malloc(HASH * (count + 1))
+        if scratch is NULL:
+            raise MemoryError
+        self.busy = True
+        with nogil:
+            tc_merkle_append(&self.tree, scratch, &MERKLE, data, count)
+            free(scratch)
+        self.busy = False
+
+    def root(self):
+        """The root (32 bytes), by at most 64 hashes."""
+        cdef uint8_t[HASH] out
+        if self.busy:
+            raise RuntimeError("MerkleTree: called while another call is at work in it")
+        tc_merkle_tree_root(out, &self.tree, &MERKLE)
+        return out[:HASH]
+
+    def copy(self):
+        """Another tree with the same ids."""
+        cdef MerkleTree other = MerkleTree.__new__(MerkleTree)
+        if self.busy:
+            raise RuntimeError("MerkleTree: called while another call is at work in it")
+        other.tree = self.tree
+        return other
 
 
 def merkle_branch(leaves, index):

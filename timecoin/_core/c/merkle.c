@@ -44,6 +44,45 @@ void tc_merkle_root(uint8_t out[NODE], uint8_t *scratch, const tc_merkle_tags *t
     finish(out, tags, count, scratch);
 }
 
+void tc_merkle_append(tc_merkle_tree *tree, uint8_t *scratch, const tc_merkle_tags *tags, const uint8_t *leaves, size_t n) {
+    size_t fresh = n; /* nodes of this level, from scratch + NODE on; the place before them is for the level's old peak */
+    tc_sha256_column(scratch + NODE, &tags->leaf, leaves, NODE, n);
+    for (int level = 0; fresh > 0; level++) {
+        uint8_t *nodes = scratch + NODE;
+        size_t count = fresh;
+        if (tree->count >> level & 1) {
+            memcpy(scratch, tree->peaks[level], NODE);
+            nodes = scratch;
+            count++;
+        }
+        if (count % 2 == 1) {
+            memcpy(tree->peaks[level], nodes + NODE * (count - 1), NODE);
+        }
+        fresh = count / 2;
+        tc_sha256_column(nodes, &tags->node, nodes, 2 * NODE, fresh);
+        memmove(scratch + NODE, nodes, NODE * fresh);
+    }
+    tree->count += n;
+}
+
+void tc_merkle_tree_root(uint8_t out[NODE], const tc_merkle_tree *tree, const tc_merkle_tags *tags) {
+    uint8_t pair[2 * NODE] = {0}; /* left, and right: what is to the right of the next peak */
+    int begun = 0;
+    for (int level = 0; level < 64; level++) {
+        if (!(tree->count >> level & 1)) {
+            continue;
+        }
+        if (begun) {
+            memcpy(pair, tree->peaks[level], NODE);
+            tc_sha256_from(pair + NODE, &tags->node, pair, sizeof pair);
+        } else {
+            memcpy(pair + NODE, tree->peaks[level], NODE);
+            begun = 1;
+        }
+    }
+    finish(out, tags, tree->count, pair + NODE);
+}
+
 size_t tc_merkle_branch(uint8_t out[NODE * TC_MERKLE_MAX_BRANCH], uint8_t *scratch, const tc_merkle_tags *tags,
                         const uint8_t *leaves, size_t count, size_t index) {
     size_t siblings = 0;

@@ -31,6 +31,18 @@ void tc_merkle_tags_init(tc_merkle_tags *tags);
 void tc_merkle_root(uint8_t out[TC_MERKLE_BYTES], uint8_t *scratch, const tc_merkle_tags *tags, const uint8_t *leaves,
                     size_t count);
 
+/* A tree that grows at its end. `peaks[l]` is the top of a whole subtree of 2^l leaves where bit l of `count` is set. */
+typedef struct {
+    uint64_t count;
+    uint8_t peaks[64][TC_MERKLE_BYTES];
+} tc_merkle_tree;
+
+/* Appends n leaves of 32 bytes; scratch: room for 32*(n + 1) bytes. The count must stay below 2^64. */
+void tc_merkle_append(tc_merkle_tree *tree, uint8_t *scratch, const tc_merkle_tags *tags, const uint8_t *leaves, size_t n);
+
+/* out = the root over all leaves so far: that of tc_merkle_root. */
+void tc_merkle_tree_root(uint8_t out[TC_MERKLE_BYTES], const tc_merkle_tree *tree, const tc_merkle_tags *tags);
+
 /* out = the siblings of leaf `index`, which must be below count; the result is how many. scratch as above. */
 size_t tc_merkle_branch(uint8_t out[TC_MERKLE_BYTES * TC_MERKLE_MAX_BRANCH], uint8_t *scratch,
                         const tc_merkle_tags *tags, const uint8_t *leaves, size_t count, size_t index);
