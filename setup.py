@@ -26,7 +26,7 @@ LTHASH = ["blake3", "lthash", *(f"lthash/sum_{part}" for part in ("avx2", "avx51
 # module -> the C kernels that it is linked with
 KERNELS = {
     "codec": ["codec", *SHA256_MANY],
-    "coins": [*(f"coins{part}" for part in ("", "_block", "_cache", "_index", "_inner", "_records", "_rows")), *LTHASH],
+    "coins": [*(f"coins{part}" for part in ("", "_block", "_cache", "_index", "_inner", "_records", "_segments")), *LTHASH],
     "ed25519": ["cpu", *(f"ed25519/{part}" for part in ("backend_avx2", "backend_ifma", "backend_portable", "scalar", "verify"))],
     "hashing": ["merkle", *SHA256_MANY],
     "lthash": LTHASH,

@@ -231,7 +231,7 @@ def test_plain_muhash_does_not_depend_on_the_order() -> None:
 def test_plain_decoder_agrees_with_the_core() -> None:
     data = encoded_transfers(30) + twins_codec.make_parts(1, 7, (), [(1, 5, b"k" * 32, b"o" * 32, b"a" * 16, 9)], ()).encoded
     batch = codec.TransactionBatch.decode(data)
-    found = bench_plain.decode_transactions(data)
+    found = bench_plain.read_transactions(data)
     assert len(found) == batch.count == 31
     for place, decoded in enumerate(found):
         kind, height, inputs, outputs, witnesses, txid, wtxid, _ = batch.parts(place)
@@ -244,10 +244,10 @@ def test_plain_decoder_agrees_with_the_core() -> None:
 def test_plain_decoder_refuses_what_the_core_refuses(offset: int) -> None:
     data = bytearray(encoded_transfers(3))
     data[TX_BYTES + offset if offset < TX_BYTES else offset] = 0 if offset in (2, 4) else 7
-    for decode in (codec.TransactionBatch.decode, bench_plain.decode_transactions):
+    for decode in (codec.TransactionBatch.decode, bench_plain.read_transactions):
         found = refusal(decode, bytes(data))
         assert (found.transaction, found.offset) == (1, TX_BYTES + (offset if offset < TX_BYTES else 1))
-    refusal(bench_plain.decode_transactions, encoded_transfers(2)[:-1])
+    refusal(bench_plain.read_transactions, encoded_transfers(2)[:-1])
 
 
 def refusal(decode: Callable[[bytes], object], data: bytes) -> DecodeError:

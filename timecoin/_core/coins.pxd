@@ -48,7 +48,6 @@ cdef extern from "coins.h" nogil:
         TC_COINS_OTHER
         TC_COINS_KIND
         TC_COINS_RECORD
-        TC_COINS_HELD
         TC_COINS_UNFIT
         TC_COINS_NO_MEMORY
 

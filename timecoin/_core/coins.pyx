@@ -416,11 +416,11 @@ cdef class UtxoSet:
     @property
     def dirty(self):
         """How many rows cannot be evicted: coins that are final, locked or not in the store yet; spent ones that still are."""
-        return self.table.pinned
+        return self.table.pinned if self.table.has_store else 0
 
     @property
     def excess_bytes(self):
-        """By how much what cannot be evicted is above cache_bytes; 0 when it is not."""
+        """By how much the set is above cache_bytes, because too much of it cannot be evicted; 0 when it is not."""
         return tc_coins_excess(&self.table)
 
     def memory_bytes(self):
@@ -665,6 +665,8 @@ cdef class UtxoSet:
         cdef tc_coins_block block
         cdef tc_coins_verdict verdict
         if commitment is not None:
+            if not isinstance(commitment, LtHash):
+                raise TypeError(f"commitment: {type(commitment).__name__}, expected an LtHash")
             tc_lthash_load(&given, as_item(commitment.state(), TC_LTHASH_BYTES, "commitment"))
             after = &given
         created.at.height = as_height(height, "height", TC_FINAL_HEIGHT - 1)

@@ -152,7 +152,7 @@ def _measure_decoding(run: Run, n: int) -> None:
         Side(
             "plain Python decoder",
             len(encoded),
-            lambda _: bench_plain.decode_transactions(sample),
+            lambda _: bench_plain.read_transactions(sample),
             check=lambda _, found: b"".join([decoded.txid for decoded in found]) == txids,
         ),
         targets=[Target.times(30), Target.most(1000, "1,000,000 a second")],

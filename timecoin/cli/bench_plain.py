@@ -26,7 +26,8 @@ def _tagged(tag: bytes) -> hashlib._Hash:
 
 
 _TXID, _WTXID = _tagged(b"timecoin/txid"), _tagged(b"timecoin/wtxid")
-_LEAF, _NODE, _ROOT = (_tagged(b"timecoin/merkle-" + part) for part in (b"leaf", b"node", b"root"))
+_LEAF, _NODE = _tagged(b"timecoin/merkle-leaf"), _tagged(b"timecoin/merkle-node")
+_ROOT = _tagged(b"timecoin/merkle-root")
 
 
 def _extended(prefix: hashlib._Hash, data: bytes) -> bytes:
@@ -99,7 +100,7 @@ class Decoded(NamedTuple):
     wtxid: bytes
 
 
-def decode_transactions(data: bytes) -> list[Decoded]:
+def read_transactions(data: bytes) -> list[Decoded]:
     """Transactions back to back, with all that the core checks. DecodeError names the transaction, the field and the offset."""
     reader = _Reader(data)
     found = []

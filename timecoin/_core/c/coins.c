@@ -9,15 +9,15 @@ void tc_coins_init(tc_coins *set, const uint8_t seed[TC_SIPHASH_SEED_BYTES], con
 }
 
 void tc_coins_free(tc_coins *set) {
-    tc_coinrows_free(&set->rows);
+    tc_segments_free(&set->rows, sizeof(tc_coin));
     tc_coinindex_free(&set->index);
     tc_side_free(&set->locks);
     tc_side_free(&set->collaterals);
 }
 
 uint64_t tc_coins_memory(const tc_coins *set) {
-    return sizeof *set + tc_coinrows_memory(&set->rows) + set->index.memory + tc_side_memory(&set->locks, sizeof(tc_lock)) +
-           tc_side_memory(&set->collaterals, sizeof(tc_collateral));
+    return sizeof *set + tc_segments_memory(&set->rows, sizeof(tc_coin)) + tc_coinindex_memory(&set->index) +
+           tc_side_memory(&set->locks, sizeof(tc_lock)) + tc_side_memory(&set->collaterals, sizeof(tc_collateral));
 }
 
 /* Asking */
@@ -29,38 +29,74 @@ static void fetch_row(const tc_coin *coin) {
     __builtin_prefetch(bytes + sizeof *coin - 1);
 }
 
-/* As tc_coins_seek, for at most GROUP: all slots are fetched first, then all rows, and then compared. Hashes agree by chance
- * once in thousands of millions, so that the second look of a walk hardly ever happens. */
-static void seek_group(uint32_t *rows, const tc_coins *set, const uint8_t *outpoints, size_t n) {
-    tc_coinindex_walk walks[GROUP];
+/* Goes through outpoints by groups. The slots of a group are fetched while the one before it is compared, and its rows while
+ * the slots of the next one are on their way, so that hardly any wait for memory is a wait for one thing. */
+typedef struct {
+    const tc_coins *set;
+    const uint8_t *outpoints; /* of the group that is next */
+    size_t left;              /* outpoints, this group's included */
+    int turn;
+    tc_coinindex_walk walks[2][GROUP];
+} seeker;
+
+static size_t group_size(size_t left) {
+    return left < GROUP ? left : GROUP;
+}
+
+static void start_walks(seeker *seek, int turn, const uint8_t *outpoints, size_t n) {
+    const tc_coinindex *index = &seek->set->index;
     for (size_t i = 0; i < n; i++) {
-        walks[i] = tc_coinindex_start(&set->index, tc_coinindex_hash(&set->index, outpoints + i * TC_OUTPOINT_BYTES));
-    }
-    for (size_t i = 0; i < n; i++) {
-        rows[i] = tc_coinindex_next(&walks[i]);
-        if (rows[i] != TC_COINS_NONE) {
-            fetch_row(row_at(set, rows[i]));
-        }
-    }
-    for (size_t i = 0; i < n; i++) {
-        const uint8_t *outpoint = outpoints + i * TC_OUTPOINT_BYTES;
-        while (rows[i] != TC_COINS_NONE && memcmp(row_at(set, rows[i])->outpoint, outpoint, TC_OUTPOINT_BYTES) != 0) {
-            rows[i] = tc_coinindex_next(&walks[i]);
-        }
+        seek->walks[turn][i] = tc_coinindex_start(index, tc_coinindex_hash(index, outpoints + i * TC_OUTPOINT_BYTES));
     }
 }
 
-size_t tc_coins_seek(uint32_t *rows, const tc_coins *set, const uint8_t *outpoints, size_t n) {
-    size_t absent = 0;
+static void begin_seek(seeker *seek, const tc_coins *set, const uint8_t *outpoints, size_t n) {
+    seek->set = set;
+    seek->outpoints = outpoints;
+    seek->left = n;
+    seek->turn = 0;
+    if (set->used > 0) {
+        start_walks(seek, 0, outpoints, group_size(n));
+    }
+}
+
+/* rows[i] = the row of outpoint i of the next group, or TC_COINS_NONE; how many there are, 0 at the end. */
+static size_t seek_next(seeker *seek, uint32_t rows[GROUP]) {
+    const tc_coins *set = seek->set;
+    const uint8_t *outpoint = seek->outpoints;
+    tc_coinindex_walk *walks = seek->walks[seek->turn];
+    size_t n = group_size(seek->left);
+    seek->outpoints += n * TC_OUTPOINT_BYTES;
+    seek->left -= n;
+    seek->turn ^= 1;
     if (set->used == 0) {
         memset(rows, 0xff, n * sizeof *rows);
         return n;
     }
-    for (size_t start = 0; start < n; start += GROUP) {
-        size_t count = n - start < GROUP ? n - start : GROUP;
-        seek_group(rows + start, set, outpoints + start * TC_OUTPOINT_BYTES, count);
-        for (size_t i = start; i < start + count; i++) {
-            absent += rows[i] == TC_COINS_NONE;
+    for (size_t i = 0; i < n; i++) {
+        rows[i] = tc_coinindex_next(&set->index, &walks[i]);
+        if (rows[i] != TC_COINS_NONE) {
+            fetch_row(tc_coins_at(set, rows[i]));
+        }
+    }
+    start_walks(seek, seek->turn, seek->outpoints, group_size(seek->left));
+    for (size_t i = 0; i < n; i++, outpoint += TC_OUTPOINT_BYTES) {
+        while (rows[i] != TC_COINS_NONE && memcmp(tc_coins_at(set, rows[i])->outpoint, outpoint, TC_OUTPOINT_BYTES) != 0) {
+            rows[i] = tc_coinindex_next(&set->index, &walks[i]);
+        }
+    }
+    return n;
+}
+
+size_t tc_coins_seek(uint32_t *rows, const tc_coins *set, const uint8_t *outpoints, size_t n) {
+    uint32_t found[GROUP];
+    size_t absent = 0;
+    seeker seek;
+    begin_seek(&seek, set, outpoints, n);
+    for (size_t count; (count = seek_next(&seek, found)) > 0; rows += count) {
+        memcpy(rows, found, count * sizeof *rows);
+        for (size_t i = 0; i < count; i++) {
+            absent += found[i] == TC_COINS_NONE;
         }
     }
     return absent;
@@ -71,7 +107,7 @@ static uint8_t found_in(const tc_coins *set, uint32_t row) {
     if (row == TC_COINS_NONE) {
         return tc_coins_is_complete(set) ? 0 : TC_COINS_UNKNOWN;
     }
-    tc_coin *coin = row_at(set, row);
+    tc_coin *coin = tc_coins_at(set, row);
     if (coin->flags & TC_COIN_SPENT) {
         return 0;
     }
@@ -92,16 +128,16 @@ static void write_fields(const tc_coin_fields *out, size_t at, const tc_coin *co
 size_t tc_coins_get(const tc_coin_fields *out, size_t *collaterals, tc_coins *set, const uint8_t *outpoints, size_t n) {
     static const tc_coin NO_COIN;
     uint32_t rows[GROUP];
-    size_t unknown = 0;
+    size_t unknown = 0, at = 0;
+    seeker seek;
     *collaterals = 0;
-    for (size_t start = 0; start < n; start += GROUP) {
-        size_t count = n - start < GROUP ? n - start : GROUP;
-        tc_coins_seek(rows, set, outpoints + start * TC_OUTPOINT_BYTES, count);
-        for (size_t i = 0; i < count; i++) {
+    begin_seek(&seek, set, outpoints, n);
+    for (size_t count; (count = seek_next(&seek, rows)) > 0;) {
+        for (size_t i = 0; i < count; i++, at++) {
             uint8_t found = found_in(set, rows[i]);
-            const tc_coin *coin = found == 1 ? row_at(set, rows[i]) : &NO_COIN;
-            out->found[start + i] = found;
-            write_fields(out, start + i, coin);
+            const tc_coin *coin = found == 1 ? tc_coins_at(set, rows[i]) : &NO_COIN;
+            out->found[at] = found;
+            write_fields(out, at, coin);
             unknown += found == TC_COINS_UNKNOWN;
             *collaterals += found == 1 && coin->kind == TC_OUTPUT_COLLATERAL;
         }
@@ -123,12 +159,12 @@ void tc_coins_get_collaterals(uint8_t *out, const tc_coins *set, const uint8_t *
 size_t tc_coins_contains(uint8_t *found, tc_coins *set, const uint8_t *outpoints, size_t n) {
     uint32_t rows[GROUP];
     size_t unknown = 0;
-    for (size_t start = 0; start < n; start += GROUP) {
-        size_t count = n - start < GROUP ? n - start : GROUP;
-        tc_coins_seek(rows, set, outpoints + start * TC_OUTPOINT_BYTES, count);
+    seeker seek;
+    begin_seek(&seek, set, outpoints, n);
+    for (size_t count; (count = seek_next(&seek, rows)) > 0; found += count) {
         for (size_t i = 0; i < count; i++) {
-            found[start + i] = found_in(set, rows[i]);
-            unknown += found[start + i] == TC_COINS_UNKNOWN;
+            found[i] = found_in(set, rows[i]);
+            unknown += found[i] == TC_COINS_UNKNOWN;
         }
     }
     return unknown;
@@ -170,7 +206,7 @@ tc_coins_verdict tc_coins_set_height(tc_coins *set, const uint8_t *outpoints, co
     tc_coins_unmark(set, rows, n);
     tc_coins_sum_rows(&before, set, rows, n);
     for (size_t i = 0; i < n; i++) {
-        tc_coin *coin = row_at(set, rows[i]);
+        tc_coin *coin = tc_coins_at(set, rows[i]);
         set->pinned -= is_pinned(coin);
         coin->height = height;
         count_unsaved(set, coin);
@@ -187,7 +223,7 @@ tc_coins_verdict tc_coins_set_height(tc_coins *set, const uint8_t *outpoints, co
 
 /* The lock of a coin if it is another transaction's, or NULL. */
 static const tc_lock *held_by_other(const tc_coins *set, uint32_t row, const uint8_t txid[32]) {
-    const tc_coin *coin = row_at(set, row);
+    const tc_coin *coin = tc_coins_at(set, row);
     if (!(coin->flags & TC_COIN_LOCKED)) {
         return NULL;
     }
@@ -196,7 +232,7 @@ static const tc_lock *held_by_other(const tc_coins *set, uint32_t row, const uin
 }
 
 static void lock_one(tc_coins *set, uint32_t row, const uint8_t txid[32], uint64_t since_ms) {
-    tc_coin *coin = row_at(set, row);
+    tc_coin *coin = tc_coins_at(set, row);
     if (coin->flags & TC_COIN_LOCKED) {
         return;
     }
@@ -247,7 +283,7 @@ size_t tc_coins_unlock(tc_coins *set, const uint8_t *outpoints, const uint8_t tx
         }
         uint32_t row;
         tc_coins_seek(&row, set, outpoint, 1);
-        tc_coin *coin = row_at(set, row);
+        tc_coin *coin = tc_coins_at(set, row);
         tc_side_remove(&set->locks, sizeof *lock, outpoint);
         set->pinned--;
         coin->flags &= (uint8_t)~TC_COIN_LOCKED;

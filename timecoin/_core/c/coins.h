@@ -1,7 +1,7 @@
 /* The set of unspent coins, and what a store behind it has to be told.
  *
- * Coins are rows (coins_rows.h) without gaps, found by outpoint through a seeded index (coins_index.h); a removal moves the
- * last ones into the gaps, so the order is arbitrary and changes. Beside them stand what few coins have, locks and the
+ * Coins are rows of 84 bytes without gaps, found by outpoint through a seeded index (coins_index.h); a removal moves the last
+ * ones into the gaps, so the order is arbitrary and changes. Beside them stand what few coins have, locks and the
  * record of a collateral (50 bytes: operator key, address, port, as an output's encoding has them after the key), and the
  * commitment to all coins that a block made. A coin of height TC_FINAL_HEIGHT is *final*: usable, in no block yet, and no part
  * of the commitment.
@@ -19,12 +19,25 @@
 #include <stdint.h>
 
 #include "coins_index.h"
-#include "coins_rows.h"
 #include "coins_side.h"
 #include "lthash.h"
 #include "span.h"
 
 #define TC_COLLATERAL_RECORD_BYTES (TC_COLLATERAL_BYTES - TC_PAYMENT_BYTES)
+
+#define TC_COINS_MAX_ROWS 0x80000000u
+
+typedef struct {
+    uint8_t outpoint[TC_OUTPOINT_BYTES];
+    uint8_t key[32];
+    uint8_t value[8]; /* u64, little-endian */
+    uint32_t height;
+    uint8_t kind;
+    uint8_t flags;
+    uint16_t unsaved; /* changes that the store behind the set does not have yet; UINT16_MAX is for ever */
+} tc_coin;
+
+_Static_assert(sizeof(tc_coin) == 84, "a row takes 84 bytes");
 
 /* tc_coin.flags */
 #define TC_COIN_LOCKED 1u /* the table of locks has its outpoint */
@@ -44,7 +57,7 @@ typedef struct {
 } tc_collateral;
 
 typedef struct {
-    tc_coinrows rows;
+    tc_segments rows;    /* of tc_coin */
     uint32_t used;       /* rows, those marked as spent included */
     uint32_t spent;      /* rows marked as spent */
     uint32_t pinned;     /* rows that cannot be evicted */
@@ -76,7 +89,6 @@ typedef enum {
     TC_COINS_OTHER,   /* it is there with other contents */
     TC_COINS_KIND,    /* no such kind of output */
     TC_COINS_RECORD,  /* not the stored record of a coin */
-    TC_COINS_HELD,    /* locked for another transaction */
     TC_COINS_UNFIT,   /* the change to take back is not the last one */
     TC_COINS_NO_MEMORY,
 } tc_coins_code;
@@ -120,8 +132,12 @@ void tc_coins_free(tc_coins *set);
 /* Bytes of memory held. */
 uint64_t tc_coins_memory(const tc_coins *set);
 
+static inline tc_coin *tc_coins_at(const tc_coins *set, uint32_t row) {
+    return tc_segments_at(&set->rows, sizeof(tc_coin), row);
+}
+
 static inline int tc_coins_is_coin(const tc_coins *set, uint32_t row) {
-    return row != TC_COINS_NONE && !(tc_coinrows_at(&set->rows, row)->flags & TC_COIN_SPENT);
+    return row != TC_COINS_NONE && !(tc_coins_at(set, row)->flags & TC_COIN_SPENT);
 }
 
 /* Asking. rows[i] = the row of outpoint i, even of one that is marked as spent, or TC_COINS_NONE; how many of these. */
@@ -202,10 +218,12 @@ const char *tc_coins_read_undo(tc_coins_undo_record *record, size_t *offset, con
 
 /* Spreads it into columns: outpoints and stored records of what was spent, outpoints of what was created and whether each of
  * these was final before. */
-void tc_coins_split_undo(uint8_t *spent, tc_span *records, uint8_t *created, uint8_t *was_final, const tc_coins_undo_record *record);
+void tc_coins_split_undo(uint8_t *spent, tc_span *records, uint8_t *created, uint8_t *was_final,
+                         const tc_coins_undo_record *record);
 
-tc_coins_verdict tc_coins_undo(tc_coins *set, const tc_coins_undo_record *record, const tc_coin_columns *spent, uint32_t *spent_rows,
-                               const uint8_t *created, uint32_t *created_rows, const uint8_t *was_final);
+tc_coins_verdict tc_coins_undo(tc_coins *set, const tc_coins_undo_record *record, const tc_coin_columns *spent,
+                               const uint32_t *spent_rows, const uint8_t *created, uint32_t *created_rows,
+                               const uint8_t *was_final);
 
 /* The store. A stored record is height u32 big-endian and then the output's encoding. */
 #define TC_COINS_MAX_RECORD (4 + TC_COLLATERAL_BYTES)

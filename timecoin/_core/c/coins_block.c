@@ -12,7 +12,7 @@ static tc_coins_verdict mark_inside(tc_coins *set, const tc_coins_block *block) 
             block->inside_rows[i] = TC_COINS_NONE;
             continue;
         }
-        tc_coin *coin = row_at(set, block->inside_rows[i]);
+        tc_coin *coin = tc_coins_at(set, block->inside_rows[i]);
         tc_coins_code code = coin->flags & TC_COIN_MARKED ? TC_COINS_TWICE : is_final(coin) ? TC_COINS_DONE : TC_COINS_THERE;
         if (code != TC_COINS_DONE) {
             tc_coins_unmark(set, block->inside_rows, i);
@@ -51,7 +51,7 @@ static tc_coins_verdict mark_created(tc_coins *set, const tc_coins_block *block)
         if (block->created_rows[i] == TC_COINS_NONE) {
             continue;
         }
-        tc_coin *coin = row_at(set, block->created_rows[i]);
+        tc_coin *coin = tc_coins_at(set, block->created_rows[i]);
         tc_coins_code code = check_known(set, coin, &reader);
         if (code != TC_COINS_DONE) {
             tc_coins_unmark(set, block->created_rows, i);
@@ -66,7 +66,7 @@ static size_t spent_bytes(const tc_coins *set, const uint32_t *rows, size_t n) {
     size_t size = 0;
     for (size_t i = 0; i < n; i++) {
         if (rows[i] != TC_COINS_NONE) {
-            size += TC_OUTPOINT_BYTES + tc_coins_record_bytes(row_at(set, rows[i])->kind);
+            size += TC_OUTPOINT_BYTES + tc_coins_record_bytes(tc_coins_at(set, rows[i])->kind);
         }
     }
     return size;
@@ -108,7 +108,7 @@ tc_coins_verdict tc_coins_commitment_after(tc_lthash *after, tc_coins *set, cons
     }
     tc_coins_unmark(set, rows, n);
     for (size_t i = 0; i < n; i++) {
-        if (is_final(row_at(set, rows[i]))) {
+        if (is_final(tc_coins_at(set, rows[i]))) {
             return verdict_of(TC_COINS_FINAL, "spent", i, spent);
         }
     }
@@ -141,7 +141,7 @@ static void checksum_of(uint8_t out[TC_SHA256_BYTES], const uint8_t *undo, size_
 static uint8_t *write_spent(uint8_t *out, uint32_t *count, const tc_coins *set, const uint32_t *rows, size_t n) {
     for (size_t i = 0; i < n; i++) {
         if (rows[i] != TC_COINS_NONE) {
-            memcpy(out, row_at(set, rows[i])->outpoint, TC_OUTPOINT_BYTES);
+            memcpy(out, tc_coins_at(set, rows[i])->outpoint, TC_OUTPOINT_BYTES);
             out += TC_OUTPOINT_BYTES;
             out += tc_coins_row_record(out, set, rows[i]);
             ++*count;
@@ -182,7 +182,7 @@ static size_t commit_known(tc_coins *set, const tc_coins_block *block) {
             tc_coins_revive(set, row, &reader.coin, reader.collateral);
             continue;
         }
-        tc_coin *coin = row_at(set, row);
+        tc_coin *coin = tc_coins_at(set, row);
         set->pinned -= is_pinned(coin);
         coin->height = reader.coin.height;
         count_unsaved(set, coin);
@@ -204,7 +204,7 @@ static size_t gather_going(tc_coins *set, const tc_coins_block *block, uint32_t 
         }
     }
     for (size_t i = 0; i < count; i++) {
-        row_at(set, going[i])->flags |= TC_COIN_MARKED;
+        tc_coins_at(set, going[i])->flags |= TC_COIN_MARKED;
     }
     return count;
 }
@@ -212,7 +212,8 @@ static size_t gather_going(tc_coins *set, const tc_coins_block *block, uint32_t 
 tc_coins_verdict tc_coins_apply(uint8_t *undo, tc_coins *set, tc_coins_block *block, const tc_lthash *after) {
     size_t going_room = block->spent_count + block->inside_count;
     uint32_t *going = malloc((going_room + 1) * sizeof *going);
-    if (going == NULL || tc_side_reserve(&set->collaterals, sizeof(tc_collateral), tc_coins_count_collaterals(&block->created)) != 0) {
+    size_t collaterals = tc_coins_count_collaterals(&block->created);
+    if (going == NULL || tc_side_reserve(&set->collaterals, sizeof(tc_collateral), collaterals) != 0) {
         free(going);
         return NO_MEMORY;
     }
@@ -277,7 +278,8 @@ const char *tc_coins_read_undo(tc_coins_undo_record *record, size_t *offset, con
     return NULL;
 }
 
-void tc_coins_split_undo(uint8_t *spent, tc_span *records, uint8_t *created, uint8_t *was_final, const tc_coins_undo_record *record) {
+void tc_coins_split_undo(uint8_t *spent, tc_span *records, uint8_t *created, uint8_t *was_final,
+                         const tc_coins_undo_record *record) {
     const uint8_t *data = record->spent;
     for (uint32_t i = 0; i < record->spent_count; i++) {
         memcpy(spent + (size_t)i * TC_OUTPOINT_BYTES, data, TC_OUTPOINT_BYTES);
@@ -297,7 +299,7 @@ static tc_coins_verdict mark_undone(tc_coins *set, const tc_coins_undo_record *r
                                     const uint32_t *rows) {
     tc_coins_verdict verdict = tc_coins_mark(set, "created", created, rows, record->created_count);
     for (uint32_t i = 0; verdict.code == TC_COINS_DONE && i < record->created_count; i++) {
-        if (row_at(set, rows[i])->height != record->height) {
+        if (tc_coins_at(set, rows[i])->height != record->height) {
             tc_coins_unmark(set, rows, record->created_count);
             verdict = verdict_of(TC_COINS_OTHER, "created", i, created);
         }
@@ -307,7 +309,7 @@ static tc_coins_verdict mark_undone(tc_coins *set, const tc_coins_undo_record *r
 
 static tc_coins_verdict check_returning(tc_coins *set, const tc_coin_columns *spent, const uint32_t *rows) {
     for (size_t i = 0; i < spent->count; i++) {
-        tc_coin *coin = rows[i] == TC_COINS_NONE ? NULL : row_at(set, rows[i]);
+        tc_coin *coin = rows[i] == TC_COINS_NONE ? NULL : tc_coins_at(set, rows[i]);
         if (coin != NULL && (coin->flags & TC_COIN_MARKED || !(coin->flags & TC_COIN_SPENT))) {
             tc_coins_code code = coin->flags & TC_COIN_MARKED ? TC_COINS_DOUBLE : TC_COINS_THERE;
             tc_coins_unmark(set, rows, i);
@@ -334,7 +336,7 @@ static void revive_all(tc_coins *set, const tc_coin_columns *spent, const uint32
 static size_t uncommit(tc_coins *set, uint32_t *rows, const uint8_t *was_final, size_t n) {
     size_t going = 0;
     for (size_t i = 0; i < n; i++) {
-        tc_coin *coin = row_at(set, rows[i]);
+        tc_coin *coin = tc_coins_at(set, rows[i]);
         if (!was_final[i]) {
             rows[going++] = rows[i];
             continue;
@@ -348,8 +350,9 @@ static size_t uncommit(tc_coins *set, uint32_t *rows, const uint8_t *was_final, 
     return going;
 }
 
-tc_coins_verdict tc_coins_undo(tc_coins *set, const tc_coins_undo_record *record, const tc_coin_columns *spent, uint32_t *spent_rows,
-                               const uint8_t *created, uint32_t *created_rows, const uint8_t *was_final) {
+tc_coins_verdict tc_coins_undo(tc_coins *set, const tc_coins_undo_record *record, const tc_coin_columns *spent,
+                               const uint32_t *spent_rows, const uint8_t *created, uint32_t *created_rows,
+                               const uint8_t *was_final) {
     uint8_t digest[TC_SHA256_BYTES];
     tc_lthash undone, returning;
     tc_lthash_digest(digest, &set->commitment);

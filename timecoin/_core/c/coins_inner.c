@@ -20,13 +20,13 @@ static void keep_collateral(tc_coins *set, const uint8_t *outpoint, const uint8_
 static uint32_t find_on(tc_coinindex_walk walk, const tc_coins *set, const uint8_t *outpoint) {
     uint32_t row;
     do {
-        row = tc_coinindex_next(&walk);
-    } while (row != TC_COINS_NONE && memcmp(row_at(set, row)->outpoint, outpoint, TC_OUTPOINT_BYTES) != 0);
+        row = tc_coinindex_next(&set->index, &walk);
+    } while (row != TC_COINS_NONE && memcmp(tc_coins_at(set, row)->outpoint, outpoint, TC_OUTPOINT_BYTES) != 0);
     return row;
 }
 
 /* Adds the reader's coin at the end. */
-static tc_coins_code append_one(tc_coins *set, uint64_t hash, const coin_reader *reader, append_mode mode, uint32_t before) {
+static tc_coins_code append_one(tc_coins *set, uint32_t hash, const coin_reader *reader, append_mode mode, uint32_t before) {
     const uint8_t *outpoint = reader->coin.outpoint;
     if (tc_coinindex_make_room(&set->index, hash) != 0) {
         return TC_COINS_NO_MEMORY;
@@ -41,10 +41,10 @@ static tc_coins_code append_one(tc_coins *set, uint64_t hash, const coin_reader 
         }
         return tc_coins_is_coin(set, row) ? TC_COINS_THERE : TC_COINS_UNSAVED;
     }
-    if (tc_coinrows_reserve(&set->rows, (uint64_t)set->used + 1) != 0) {
+    if (set->used == TC_COINS_MAX_ROWS || tc_segments_reserve(&set->rows, sizeof(tc_coin), (uint64_t)set->used + 1) != 0) {
         return TC_COINS_NO_MEMORY;
     }
-    tc_coin *coin = row_at(set, set->used);
+    tc_coin *coin = tc_coins_at(set, set->used);
     *coin = reader->coin;
     if (mode == APPEND_NEW && !is_final(coin)) {
         count_unsaved(set, coin);
@@ -59,17 +59,17 @@ static tc_coins_code append_one(tc_coins *set, uint64_t hash, const coin_reader 
 /* Takes back the rows from `before` on. */
 static void drop_last(tc_coins *set, uint32_t before) {
     while (set->used > before) {
-        const tc_coin *coin = row_at(set, --set->used);
+        const tc_coin *coin = tc_coins_at(set, --set->used);
         tc_coinindex_remove(&set->index, tc_coinindex_hash(&set->index, coin->outpoint), set->used);
         drop_collateral(set, coin);
         set->pinned -= is_pinned(coin);
     }
-    tc_coinrows_trim(&set->rows, set->used);
+    tc_segments_trim(&set->rows, sizeof(tc_coin), set->used);
 }
 
 tc_coins_verdict tc_coins_append(tc_coins *set, const tc_coin_columns *columns, const uint32_t *rows, append_mode mode) {
     uint32_t before = set->used;
-    uint64_t hashes[GROUP];
+    uint32_t hashes[GROUP];
     coin_reader reader = read_coins(columns);
     if (tc_side_reserve(&set->collaterals, sizeof(tc_collateral), tc_coins_count_collaterals(columns)) != 0) {
         return NO_MEMORY;
@@ -78,7 +78,7 @@ tc_coins_verdict tc_coins_append(tc_coins *set, const tc_coin_columns *columns, 
         if (i % GROUP == 0) {
             for (size_t k = i; k < columns->count && k < i + GROUP; k++) {
                 hashes[k % GROUP] = tc_coinindex_hash(&set->index, columns->outpoints + k * TC_OUTPOINT_BYTES);
-                if (set->index.parts != NULL) {
+                if (set->index.directory != NULL) {
                     tc_coinindex_start(&set->index, hashes[k % GROUP]);
                 }
             }
@@ -100,7 +100,7 @@ tc_coins_verdict tc_coins_append(tc_coins *set, const tc_coin_columns *columns, 
 
 tc_coins_verdict tc_coins_mark(tc_coins *set, const char *column, const uint8_t *outpoints, const uint32_t *rows, size_t n) {
     for (size_t i = 0; i < n; i++) {
-        tc_coin *coin = tc_coins_is_coin(set, rows[i]) ? row_at(set, rows[i]) : NULL;
+        tc_coin *coin = tc_coins_is_coin(set, rows[i]) ? tc_coins_at(set, rows[i]) : NULL;
         if (coin == NULL || coin->flags & TC_COIN_MARKED) {
             tc_coins_unmark(set, rows, i);
             return verdict_of(coin == NULL ? TC_COINS_MISSING : TC_COINS_TWICE, column, i, outpoints);
@@ -113,7 +113,7 @@ tc_coins_verdict tc_coins_mark(tc_coins *set, const char *column, const uint8_t 
 void tc_coins_unmark(tc_coins *set, const uint32_t *rows, size_t n) {
     for (size_t i = 0; i < n; i++) {
         if (rows[i] != TC_COINS_NONE) {
-            row_at(set, rows[i])->flags &= (uint8_t)~TC_COIN_MARKED;
+            tc_coins_at(set, rows[i])->flags &= (uint8_t)~TC_COIN_MARKED;
         }
     }
 }
@@ -130,15 +130,15 @@ static void drop_beside(tc_coins *set, tc_coin *coin) {
 }
 
 static void forget_rows(tc_coins *set, const uint32_t *rows, size_t n) {
-    uint64_t hashes[GROUP];
+    uint32_t hashes[GROUP];
     for (size_t start = 0; start < n; start += GROUP) {
         size_t end = n < start + GROUP ? n : start + GROUP;
         for (size_t i = start; i < end; i++) {
-            hashes[i - start] = tc_coinindex_hash(&set->index, row_at(set, rows[i])->outpoint);
+            hashes[i - start] = tc_coinindex_hash(&set->index, tc_coins_at(set, rows[i])->outpoint);
             tc_coinindex_start(&set->index, hashes[i - start]);
         }
         for (size_t i = start; i < end; i++) {
-            tc_coin *coin = row_at(set, rows[i]);
+            tc_coin *coin = tc_coins_at(set, rows[i]);
             set->pinned -= is_pinned(coin);
             set->spent -= (coin->flags & TC_COIN_SPENT) != 0;
             drop_beside(set, coin);
@@ -149,14 +149,14 @@ static void forget_rows(tc_coins *set, const uint32_t *rows, size_t n) {
 
 /* Puts coins of rows from[0..n) into the gaps to[0..n). */
 static void move_rows(tc_coins *set, const uint32_t from[GROUP], const uint32_t to[GROUP], size_t n) {
-    uint64_t hashes[GROUP];
+    uint32_t hashes[GROUP];
     for (size_t i = 0; i < n; i++) {
-        hashes[i] = tc_coinindex_hash(&set->index, row_at(set, from[i])->outpoint);
+        hashes[i] = tc_coinindex_hash(&set->index, tc_coins_at(set, from[i])->outpoint);
         tc_coinindex_start(&set->index, hashes[i]);
     }
     for (size_t i = 0; i < n; i++) {
         tc_coinindex_move(&set->index, hashes[i], from[i], to[i]);
-        *row_at(set, to[i]) = *row_at(set, from[i]);
+        *tc_coins_at(set, to[i]) = *tc_coins_at(set, from[i]);
     }
 }
 
@@ -168,7 +168,7 @@ void tc_coins_remove_rows(tc_coins *set, const uint32_t *rows, size_t n) {
         if (rows[i] >= left) {
             continue;
         }
-        while (row_at(set, next)->flags & TC_COIN_MARKED) {
+        while (tc_coins_at(set, next)->flags & TC_COIN_MARKED) {
             next++;
         }
         from[gaps] = next++;
@@ -182,7 +182,7 @@ void tc_coins_remove_rows(tc_coins *set, const uint32_t *rows, size_t n) {
     set->used = left;
     set->hand = set->hand < left ? set->hand : 0;
     set->version += n != 0;
-    tc_coinrows_trim(&set->rows, left);
+    tc_segments_trim(&set->rows, sizeof(tc_coin), left);
 }
 
 /* The row of a coin that is one no more, as long as the store does not know. */
@@ -200,7 +200,7 @@ static void leave_spent(tc_coins *set, tc_coin *coin) {
 void tc_coins_take_out(tc_coins *set, uint32_t *rows, size_t n) {
     size_t removed = 0;
     for (size_t i = 0; i < n; i++) {
-        tc_coin *coin = row_at(set, rows[i]);
+        tc_coin *coin = tc_coins_at(set, rows[i]);
         if (set->has_store && (coin->unsaved != 0 || !is_final(coin))) {
             leave_spent(set, coin);
         } else {
@@ -213,7 +213,7 @@ void tc_coins_take_out(tc_coins *set, uint32_t *rows, size_t n) {
 }
 
 void tc_coins_revive(tc_coins *set, uint32_t row, const tc_coin *coin, const uint8_t *collateral) {
-    tc_coin *revived = row_at(set, row);
+    tc_coin *revived = tc_coins_at(set, row);
     uint16_t unsaved = revived->unsaved;
     *revived = *coin;
     revived->unsaved = unsaved;

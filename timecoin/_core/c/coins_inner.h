@@ -6,17 +6,13 @@
 #include "codec.h"
 #include "coins.h"
 
-#define GROUP 32 /* outpoints whose memory is fetched at the same time */
+#define GROUP 64 /* outpoints whose memory is fetched at the same time */
 
 #define DONE ((tc_coins_verdict){TC_COINS_DONE, NULL, 0, NULL})
 #define NO_MEMORY ((tc_coins_verdict){TC_COINS_NO_MEMORY, NULL, 0, NULL})
 
 static inline tc_coins_verdict verdict_of(tc_coins_code code, const char *column, size_t at, const uint8_t *outpoints) {
     return (tc_coins_verdict){code, column, at, outpoints + at * TC_OUTPOINT_BYTES};
-}
-
-static inline tc_coin *row_at(const tc_coins *set, uint32_t row) {
-    return tc_coinrows_at(&set->rows, row);
 }
 
 static inline int is_final(const tc_coin *coin) {

@@ -27,12 +27,12 @@ static size_t store_record(uint8_t *out, const tc_coin *coin, const uint8_t *col
 }
 
 size_t tc_coins_row_record(uint8_t *out, const tc_coins *set, uint32_t row) {
-    const tc_coin *coin = row_at(set, row);
+    const tc_coin *coin = tc_coins_at(set, row);
     return store_record(out, coin, collateral_of(set, coin));
 }
 
 size_t tc_coins_row_entry(uint8_t out[TC_OUTPOINT_BYTES + TC_COINS_MAX_RECORD], const tc_coins *set, uint32_t row) {
-    const tc_coin *coin = row_at(set, row);
+    const tc_coin *coin = tc_coins_at(set, row);
     if (!tc_coins_is_coin(set, row) || is_final(coin)) {
         return 0;
     }
@@ -176,7 +176,7 @@ void tc_coins_sum_rows(tc_lthash *out, const tc_coins *set, const uint32_t *rows
     summer sum;
     begin_sum(&sum, out, set);
     for (size_t i = 0; i < n; i++) {
-        const tc_coin *coin = row_at(set, rows[i]);
+        const tc_coin *coin = tc_coins_at(set, rows[i]);
         sum_coin(&sum, coin, collateral_of(set, coin));
     }
     end_sum(&sum);
