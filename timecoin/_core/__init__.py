@@ -1,7 +1,7 @@
 """The compiled core, and the one door to it: `from timecoin._core import hashing`.
 
-One module per noun: `codec`, `coins`, `ed25519`, `hashing`, `lthash`, `pool`, `sodium`, `tally`, `votes`. Each is
-loaded when it is first asked for, and none of them loads numpy by being imported.
+One module per noun: `codec`, `coins`, `ed25519`, `hashing`, `lthash`, `pool`, `sodium`, `tally`, `transfers`, `votes`. Each
+is loaded when it is first asked for, and none of them loads numpy by being imported.
 
 What they have in common: everything takes a batch. A column of n fixed-width items is one bytes-like object of n times
 the width (ids 32, outpoints 36, signatures 64 bytes); what varies in length comes as a sequence of bytes-likes. The

@@ -145,8 +145,12 @@ class Coins:
 
     def committed(self, outpoints: Sequence[bytes]) -> list[bool]:
         """Which outpoints hold a coin that a block created."""
-        held = self._set.get(b"".join(outpoints))
-        return [there == 1 and height != params.FINAL_HEIGHT for there, height in zip(held.found, held.heights, strict=True)]
+        return [flag == 1 for flag in self.committed_flags(b"".join(outpoints))]
+
+    def committed_flags(self, outpoints: bytes) -> bytes:
+        """The same of a column of outpoints, 36 bytes each: 1 or 0 for each."""
+        held = self._set.get(outpoints)
+        return bytes([there and height != params.FINAL_HEIGHT for there, height in zip(held.found, held.heights, strict=True)])
 
     def missing(self, outpoints: Sequence[bytes]) -> tuple[bytes, ...]:
         """Those that hold no coin."""

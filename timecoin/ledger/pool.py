@@ -308,15 +308,5 @@ class TransactionPool:
         for them. Parents come before children, no two conflict, and every input is committed in `coins` or made by an
         earlier one of the result. A transaction in `exclude` is left out, and so is what descends from it.
         """
-
-        def committed(outpoints: bytes) -> bytes:
-            return _committed(coins, outpoints)
-
-        chosen = self._core.select(committed, max_txs, max_bytes, certified_only, exclude)
+        chosen = self._core.select(coins.committed_flags, max_txs, max_bytes, certified_only, exclude)
         return [self._entries[txid].tx for txid in chosen]
-
-
-def _committed(coins: Coins, outpoints: bytes) -> bytes:
-    """For each outpoint of a column whether a block created the coin, as one byte."""
-    width = params.OUTPOINT_BYTES
-    return bytes(coins.committed([outpoints[at : at + width] for at in range(0, len(outpoints), width)]))
