@@ -22,7 +22,7 @@ from timecoin.ledger.blocks import Block
 from timecoin.ledger.coins import output_of
 from timecoin.ledger.state import Ledger
 from timecoin.ledger.transactions import outpoint
-from timecoin.replica import journal, layout, tables
+from timecoin.replica import audit, deep_audit, journal, layout, tables
 from timecoin.replica.tables import Bulk, Keeping, Write, height_key
 from timecoin.sim.disk import VirtualDisk
 
@@ -68,6 +68,18 @@ class TestBlocks:
         ledger.coins.undo(undo)
         assert coins_of(ledger) == before
         assert ledger.coins.commitment() == Ledger(GENESIS).commitment()
+
+    def test_final_coins_that_come_and_go_in_a_block_are_nothing_to_the_store(self, node: Node) -> None:
+        """A node that knew the parent as final can take the block back as one that did not."""
+        maker, tx = BlockMaker(GENESIS), transfer(GENESIS, 0)
+        node.replica.ledger.add_final(tx)
+        fetched(node, [maker.next(tx, child(GENESIS, tx))])
+        (undo,) = node.rows(tables.UNDO).values()
+        assert [coin.outpoint for coin in layout.decode_undo(undo)] == [tx.inputs[0]]
+        assert list(deep_audit.deep_problems(node.disk, audit.standing(node.disk))) == []
+        assert node.rows(tables.COINS) == coins_of(maker.ledger)
+        keys = {record[13:45] + point for point, record in node.rows(tables.COINS).items()}
+        assert set(node.rows(tables.ADDRESSES)) == keys
 
     def test_undo_records_go_with_their_time(self, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(tables, "UNDO_BLOCKS", 2)

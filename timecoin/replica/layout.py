@@ -16,6 +16,7 @@ from timecoin import params
 from timecoin._core import codec, hashing
 from timecoin.errors import DecodeError
 from timecoin.ledger.blocks import Delta
+from timecoin.ledger.coins import height_of
 from timecoin.ledger.genesis import Genesis
 from timecoin.ledger.registry import MasternodeSet
 from timecoin.replica import tables
@@ -69,7 +70,10 @@ def _record_size(record: bytes) -> int | None:
 
 
 def decode_undo(data: bytes) -> list[StoredCoin]:
-    """The coins that the block spent, from what UtxoSet.apply returned. Raises DecodeError."""
+    """The coins of earlier blocks that the block spent, from what UtxoSet.apply returned. Raises DecodeError.
+
+    A record also gives back coins that this node knew as final, and that the block both made and spent: no store has these.
+    """
     if len(data) < _UNDO_HEAD + _CHECKSUM:
         raise DecodeError(f"undo record: {len(data)} bytes, at least {_UNDO_HEAD + _CHECKSUM}", len(data))
     if hashing.tagged_sha256(b"timecoin/undo", data[:-_CHECKSUM]) != data[-_CHECKSUM:]:
@@ -81,7 +85,8 @@ def decode_undo(data: bytes) -> list[StoredCoin]:
         size = _record_size(data[start : start + _KIND_AT + 1])
         if size is None or start + size > len(data) - _CHECKSUM:
             raise DecodeError("undo record: a coin that is cut short or of no kind", at)
-        spent.append(StoredCoin(data[at:start], data[start : start + size]))
+        if height_of(data[start : start + size]) != params.FINAL_HEIGHT:
+            spent.append(StoredCoin(data[at:start], data[start : start + size]))
         at = start + size
     return spent
 
