@@ -22,7 +22,7 @@ from typing import NamedTuple, Protocol
 
 from timecoin import params
 from timecoin.consensus.certificates import Phase, PhaseCertificate
-from timecoin.consensus.evidence import Evidence
+from timecoin.consensus.evidence import Contradiction, statement
 from timecoin.consensus.messages import NewView, PbftMessage, PhaseVote, Proposal, ViewChange
 from timecoin.consensus.quorum import Quorum
 from timecoin.consensus.viewchange import ViewChanges
@@ -106,7 +106,7 @@ class Output:
     build: BuildRequest | None = None
     decision: Decision | None = None
     wanted_body: bytes | None = None
-    evidence: list[Evidence] = field(default_factory=list)
+    contradictions: list[Contradiction] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -229,8 +229,15 @@ class Height:
             message = replace(message, block=b"")  # the signature covers its hash
         first = self._first.setdefault((_kind(message), message.view, message.voter), message)
         if first.digest != message.digest:
-            self._out.evidence.append(Evidence(first, message))
+            self._out.contradictions.append(Contradiction(statement(first), statement(message)))
         return first is message
+
+    def _hold(self, certificate: PhaseCertificate) -> None:
+        """A prepared certificate from a VIEW-CHANGE; the votes in it are held against what their voters said elsewhere."""
+        self._prepared.setdefault(certificate.view, certificate)
+        slot = (certificate.phase, certificate.epoch, certificate.height, certificate.view)
+        for voter, signature in certificate.votes:
+            self._watch(PhaseVote(*slot, voter, certificate.digest, signature))
 
     def _propose(self, message: Proposal | NewView, *, justified: bool) -> None:
         if message.view in self._views:
@@ -285,11 +292,12 @@ class Height:
 
     def _change_view(self, message: ViewChange) -> bool:
         if message.prepared is not None:
-            self._prepared.setdefault(message.prepared.view, message.prepared)
+            self._hold(message.prepared)
         return self._changes.add(message)
 
     def _new_view(self, message: NewView, now: int) -> None:
         for change in message.view_changes:
+            self._watch(change)
             self._change_view(change)
         if message.view < self.view:
             return

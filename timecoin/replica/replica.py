@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 
 from timecoin import params
 from timecoin._core import hashing
-from timecoin.consensus.certificates import PhaseCertificate, VoteCertificate
+from timecoin.consensus.certificates import BatchHeader, PhaseCertificate, VoteCertificate
 from timecoin.consensus.core import (
     Admit,
     Applied,
@@ -29,7 +29,7 @@ from timecoin.consensus.core import (
     Receive,
     Tick,
 )
-from timecoin.consensus.evidence import Evidence
+from timecoin.consensus.evidence import DoubleLock, Evidence
 from timecoin.consensus.messages import Message, NewView, Proposal, VoteBatch, sign
 from timecoin.consensus.pbft import BlockInfo, Draft, Timing
 from timecoin.errors import BlockError, DecodeError, ProtocolError, ValidationError
@@ -39,9 +39,10 @@ from timecoin.ledger.transactions import Transaction
 from timecoin.replica import audit, journal, payloads, tables
 from timecoin.replica.admission import Admission
 from timecoin.replica.chain import Chain, body_matches
-from timecoin.replica.effects import Commit, Committed, Effects, Equivocated, Final, Resigned, SignatureJob, Void
+from timecoin.replica.effects import Commit, Committed, Effects, Final, Resigned, SignatureJob, Void
 from timecoin.replica.gossip import Gossip
 from timecoin.replica.layout import BlockRecorder
+from timecoin.replica.misconduct import Misconduct
 from timecoin.replica.outbox import Outbox
 from timecoin.replica.restart import Restart
 from timecoin.replica.wire import Kind
@@ -93,7 +94,8 @@ class Replica:
             coins=tables.number(store, tables.META_COINS),
             first_block=tables.number(store, tables.META_FIRST_BLOCK),
         )
-        self._chain = Chain(self.ledger, self.pool, timing, self.out, recorder, operator=operator)
+        self.misconduct = Misconduct(self.ledger, store, self.out)
+        self._chain = Chain(self.ledger, self.pool, timing, self.out, recorder, operator=operator, misconduct=self.misconduct)
         past = journal.read_past(store, self.ledger)
         seat = self._chain.seat(may_vote=self._may_vote)
         self.core = Core(seat, self.ledger.height, timing, self.ledger.coins, now, sequence=past.sequence)
@@ -104,7 +106,6 @@ class Replica:
         self._vote_keys = journal.VoteKeys()
         self._relaying = 0  # the second that `_relayed` counts
         self._relayed: dict[int, int] = {}  # voter -> its messages that were passed on
-        self._reported: set[tuple[int, int]] = set()
         self._hint: int | None = None  # the peer whose votes were counted last: it has the transactions
         self._applying = False
         Restart(self.ledger, self.core, self.admission, self.out, seat.me, now).resume(past, self._vote_keys)
@@ -126,6 +127,7 @@ class Replica:
         self.core.step(Tick(), self.now)
         if self.gossip.tick(self.now):
             self.gossip.repeat_transactions(self.pool, self.now)
+            self.misconduct.tell()
             for message in self.core.height.latest():
                 self.out.send(journal.kind_of(message), message.encode())
             self.out.send(Kind.STATUS, payloads.encode_status(self.ledger.height, self.ledger.tip))
@@ -154,6 +156,7 @@ class Replica:
 
     def peer_joined(self, peer: int) -> None:
         self.gossip.greet(peer, [entry.tx for entry in self.pool])
+        self.misconduct.tell(peer)
         self.out.send(Kind.STATUS, payloads.encode_status(self.ledger.height, self.ledger.tip), to=peer)
         for message in self.core.height.latest():
             self.out.send(journal.kind_of(message), message.encode(), to=peer)
@@ -198,6 +201,7 @@ class Replica:
                 Kind.GET_VOTES: self._receive_get_votes,
                 Kind.GET_BODY: self._receive_get_body,
                 Kind.BODY: self._receive_body,
+                Kind.EVIDENCE: self._receive_evidence,
             }
             handlers[kind](peer, payload)
         self._pump()
@@ -244,6 +248,17 @@ class Replica:
             message.inspect(self.core.quorum)
         except ValidationError as error:
             raise ProtocolError(f"invalid message: {error}") from error
+        if isinstance(message, VoteBatch):
+            self._inspect_header(message.header)
+
+    def _inspect_header(self, header: BatchHeader) -> None:
+        """R4: no correct masternode seals a batch after the height before the epoch's nominal last is decided.
+
+        So a batch that claims a height which never comes, to escape conviction for its LOCKs, is no vote.
+        """
+        latest = self.ledger.nominal_last - 2
+        if not self.ledger.epoch_start <= header.decided <= latest:
+            raise ProtocolError(f"a vote batch of height {header.decided}, from {self.ledger.epoch_start} to {latest}")
 
     def _verify(self, message: Message, peer: int, kind: Kind, payload: bytes) -> None:
         """Verify what is signed in a message; then relay it and step it in."""
@@ -305,6 +320,8 @@ class Replica:
             certificate.check_votes(epoch, self.core.quorum)
         except ValidationError as error:
             raise ProtocolError(f"invalid certificate: {error}") from error
+        for proof in certificate.proofs:
+            self._inspect_header(proof.header)
         if len(certificate.proofs) < self.core.quorum.q:
             raise ProtocolError(f"a certificate of {len(certificate.proofs)} votes, {self.core.quorum.q} needed")
         checks = certificate.signatures(self.genesis.chain_id)
@@ -367,6 +384,10 @@ class Replica:
             raise ProtocolError("a BODY that is not the one of its hash")
         self.core.step(Body(digest, payload), self.now)
 
+    def _receive_evidence(self, peer: int, payload: bytes) -> None:
+        if self._is_new(Kind.EVIDENCE, payload):
+            self.misconduct.receive(peer, payload)
+
     # --- consensus
 
     def _pump(self) -> None:
@@ -401,8 +422,10 @@ class Replica:
             if self.admission.finalize(txid, self.now) or self.core.fastpath.was_committed(txid):
                 self.out.event(Final(txid))
         self.gossip.want(ready.wanted, self._hint, self.now)
-        for evidence in ready.evidence:
-            self._report(evidence)
+        for contradiction in ready.contradictions:
+            self.misconduct.found(Evidence.of(self._operators[contradiction.first.voter], contradiction))
+        for double_lock in ready.double_locks:
+            self._report_locks(double_lock)
         if ready.batch is not None:
             self._send_batch(ready.batch)
         for draft in ready.drafts:
@@ -421,13 +444,11 @@ class Replica:
         if ready.decision is not None:
             self._apply(ready.decision.digest, ready.decision.certificate, voted=True)
 
-    def _report(self, evidence: Evidence) -> None:
-        """One proof for each epoch and voter is enough, and is all that is kept."""
-        if (evidence.epoch, evidence.voter) not in self._reported:
-            self._reported.add((evidence.epoch, evidence.voter))
-            key = evidence.epoch.to_bytes(8, "big") + evidence.voter.to_bytes(4, "big")
-            self.out.write(tables.EVIDENCE, key, evidence.encode())
-            self.out.event(Equivocated(evidence.voter, evidence.epoch))
+    def _report_locks(self, found: DoubleLock) -> None:
+        bodies = [self.admission.body(txid) for txid in (found.first_txid, found.second_txid)]
+        first, second = (tx.encoded if tx is not None else b"" for tx in bodies)
+        if first and second:
+            self.misconduct.found(Evidence.of_locks(self._operators[found.voter], found, first, second))
 
     def _judged(self, digest: bytes, info: BlockInfo | None) -> None:
         self.core.step(Judged(digest, info), self.now)
@@ -503,6 +524,7 @@ class Replica:
     def _begin_epoch(self) -> None:
         """The set that votes may have changed: votes of the closed epoch count for nothing, pending transactions start anew."""
         self._operators = journal.operators_of(self.ledger.masternodes)
+        self.misconduct.begin_epoch()
         self.admission.end_epoch()
         for entry in self.pool:
             self.core.step(Admit(entry.tx.txid, entry.tx.inputs, entry.tx.size), self.now)

@@ -68,12 +68,13 @@ class Summary(NamedTuple):
 
 
 class Link(NamedTuple):
-    """A step that was checked: the epoch and the set that vote above its header."""
+    """A step that was checked: the epoch that is open above its header, the height that began it, and the set that votes."""
 
     step: Step
     header: Header
     hash: bytes
     epoch: int
+    epoch_start: int
     masternodes: MasternodeSet
 
 
@@ -108,7 +109,7 @@ class _Proof:
         self._epoch += 1
         if header.closes_epoch:
             self._epoch_start = header.height
-        return Link(step, header, digest, epoch + header.closes_epoch, masternodes)
+        return Link(step, header, digest, epoch + header.closes_epoch, self._epoch_start, masternodes)
 
     @property
     def epoch_start(self) -> int:
@@ -142,6 +143,9 @@ class _Proof:
             raise SnapshotError("bad-proof", f"{where} is written out, and is the one that voted")
         if not masternodes or masternodes.hash() != header.next_set:
             raise SnapshotError("bad-proof", f"{where} is not the one that the header names")
+        began = masternodes if header.closes_epoch else self.masternodes
+        if masternodes.unmarked() != began:
+            raise SnapshotError("bad-proof", f"{where} is not the one that the epoch began with")
 
 
 class _Tally:
@@ -233,9 +237,13 @@ class _Tally:
         if self.value != self._most:
             raise self._refusal("bad-supply", f"coins worth {self.value}, there are {self._most} at this height")
         if header.closes_epoch:
-            new = self.registry.masternode_set()
+            # Who voted and is registered may be missing: convicted of an offence by a block that is not in the snapshot.
+            voters = {member.operator for member in proof.voters}
+            gone = {operator for operator in voters if proof.masternodes.index_of(operator) is None}
+            new = self.registry.masternode_set(exclude=gone)
             expected = new if len(new) >= self._genesis.min_masternodes else proof.voters
-            if proof.masternodes != expected:
+            may_stay = len(self.registry.masternode_set(exclude=voters)) < self._genesis.min_masternodes
+            if proof.masternodes != expected and not (may_stay and proof.masternodes == proof.voters):
                 raise self._refusal("bad-set", "the masternode set of the new epoch is not that of the collaterals")
 
     def _refusal(self, reason: str, what: str) -> SnapshotError:
@@ -373,7 +381,8 @@ def _write_steps(store: Store, at: audit.Standing, proof: _Proof, output: Snapsh
     for epoch in range(at.header.epoch + 1):
         height, masternodes = at.height, at.masternodes
         if epoch < at.header.epoch:
-            height, masternodes = layout.decode_epoch(_required(store, tables.EPOCHS, layout.epoch_key(epoch + 1)))
+            height, marked = layout.decode_epoch(_required(store, tables.EPOCHS, layout.epoch_key(epoch + 1)))
+            masternodes = marked.unmarked()
         key = height_key(height)
         changed = b"" if masternodes == proof.masternodes else masternodes.encode()
         step = Step(_required(store, tables.HEADERS, key), _required(store, tables.CERTIFICATES, key), changed)
@@ -420,8 +429,8 @@ def step_changes(link: Link) -> list[Change]:
         Write(tables.CERTIFICATES, key, link.step.certificate),
         Write(tables.HASHES, link.hash, key),
     ]
-    if link.header.closes_epoch:
-        epoch = layout.encode_epoch(link.header.height, link.masternodes)
+    if link.header.closes_epoch or link.step.masternodes:
+        epoch = layout.encode_epoch(link.epoch_start, link.masternodes)
         changes.append(Write(tables.EPOCHS, layout.epoch_key(link.epoch), epoch))
     return changes
 

@@ -27,6 +27,7 @@ def all_methods() -> list[Handler]:
         coins.NodeWallet().sendtoaddress,
         control.getconsensusinfo,
         control.masternodelist,
+        control.getevidence,
         control.getnetworkinfo,
         control.getpeerinfo,
         control.uptime,
