@@ -544,7 +544,8 @@ class FastPath:
     def _is_full(self, voter: int, *, spare: int = 0) -> bool:
         """Whether no more batches of a voter can be kept: others' oldest ones make room, our own hold the next one back."""
         kept = len(self._kept[voter]) - spare
-        return kept >= params.MAX_KEPT_BATCHES or self._kept_bytes[voter] >= params.MAX_KEPT_BATCH_BYTES
+        share = min(params.MAX_KEPT_BATCH_BYTES, params.MAX_ALL_KEPT_BYTES // self._quorum.n)
+        return kept >= params.MAX_KEPT_BATCHES or self._kept_bytes[voter] >= share
 
     def _drop(self, voter: int, key: tuple[int, bytes]) -> None:
         batch = self._kept[voter].pop(key).batch

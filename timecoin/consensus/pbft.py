@@ -142,6 +142,7 @@ class Height:
         self._deadline: int | None = None  # of the current view, when its timer runs
         self._candidates: dict[bytes, _Candidate] = {}
         self._views: dict[int, _View] = {}
+        self._opening: Proposal | NewView | None = None  # what another leader opened our current view with
         self._counted: dict[tuple[Phase, int, bytes], dict[int, bytes]] = {}
         self._first: dict[tuple[str, int, int], PbftMessage] = {}  # the first message of each slot, for evidence
         self._slots: dict[tuple[Phase, int, int], set[bytes]] = {}  # phase, view, voter -> digests counted
@@ -243,6 +244,8 @@ class Height:
         if message.view in self._views:
             return
         self._views[message.view] = _View(message.digest, justified)
+        if message.voter != self._me and message.view >= self.view:
+            self._opening = message
         self.add_body(message.digest, message.block, fresh=not justified)
 
     def add_body(self, digest: bytes, block: bytes, *, fresh: bool = False) -> None:
@@ -470,6 +473,16 @@ class Height:
         changes = [view for kind, view in self._own if kind == "ViewChange"]
         wanted = [key for key in self._own if key[1] == self.view or (changes and key == ("ViewChange", max(changes)))]
         return [self._own[key] for key in wanted]
+
+    def heard(self) -> list[PbftMessage]:
+        """What others said of the current view, for a peer that did not hear it from them."""
+        found: list[PbftMessage] = []
+        if self._opening is not None and self._opening.view == self.view:
+            found.append(self._opening)
+        for message in self._first.values():
+            if message.voter != self._me and message.view == self.view and isinstance(message, PhaseVote):
+                found.append(message)
+        return found + [change for change in self._changes.latest() if change.voter != self._me and change.view >= self.view]
 
     def body(self, digest: bytes) -> bytes | None:
         candidate = self._candidates.get(digest)
