@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from timecoin import params
-from timecoin.consensus.certificates import VoteCertificate
+from timecoin.consensus.certificates import PhaseCertificate, VoteCertificate
 from timecoin.consensus.evidence import Contradiction, DoubleLock
 from timecoin.consensus.fastpath import Counted, FastPath, Locks
 from timecoin.consensus.messages import Message, NewView, PbftMessage, Proposal, VoteBatch
@@ -84,6 +84,7 @@ class Applied(NamedTuple):
 
     info: BlockInfo
     seat: Seat
+    certificate: PhaseCertificate | None = None  # who signed it may have signed another one here
 
 
 class Tick(NamedTuple):
@@ -181,7 +182,9 @@ class Core:
             case Body(digest, block):
                 if self.height.wants_body(digest):
                     self.height.add_body(digest, block)
-            case Applied(info, seat):
+            case Applied(info, seat, certificate):
+                if certificate is not None and certificate.height == self.height.height:
+                    self.height.compare(certificate)
                 self._applied(info, seat, now)
             case Tick():
                 pass

@@ -233,9 +233,8 @@ class Height:
             self._out.contradictions.append(Contradiction(statement(first), statement(message)))
         return first is message
 
-    def _hold(self, certificate: PhaseCertificate) -> None:
-        """A prepared certificate from a VIEW-CHANGE; the votes in it are held against what their voters said elsewhere."""
-        self._prepared.setdefault(certificate.view, certificate)
+    def compare(self, certificate: PhaseCertificate) -> None:
+        """Hold the votes in a verified certificate of this height against what their voters said elsewhere."""
         slot = (certificate.phase, certificate.epoch, certificate.height, certificate.view)
         for voter, signature in certificate.votes:
             self._watch(PhaseVote(*slot, voter, certificate.digest, signature))
@@ -295,7 +294,8 @@ class Height:
 
     def _change_view(self, message: ViewChange) -> bool:
         if message.prepared is not None:
-            self._hold(message.prepared)
+            self._prepared.setdefault(message.prepared.view, message.prepared)
+            self.compare(message.prepared)
         return self._changes.add(message)
 
     def _new_view(self, message: NewView, now: int) -> None:

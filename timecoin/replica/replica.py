@@ -536,7 +536,7 @@ class Replica:
         info = BlockInfo(
             delta.hash, delta.height, epoch, delta.header.proposer, delta.header.closes_epoch, delta.txids, delta.spends
         )
-        self.core.step(Applied(info, seat), self.now)
+        self.core.step(Applied(info, seat, certificate), self.now)
         void = self.admission.settle(delta.spends, delta.txids, delta.created, self.now)
         for txid in void:
             self.out.event(Void(txid))
