@@ -1,0 +1,13 @@
+"""The planted bugs: one for each rule of protocol.md sections 4 to 7, and the classic mistakes. docs/simulator.md has their table."""
+
+from __future__ import annotations
+
+from timecoin.sim import mutants_blocks, mutants_votes
+from timecoin.sim.mutation import Mutant
+
+MUTANTS: tuple[Mutant, ...] = (*mutants_votes.MUTANTS, *mutants_blocks.MUTANTS)
+
+
+def by_name(name: str) -> Mutant:
+    """KeyError for a name that is none."""
+    return {mutant.name: mutant for mutant in MUTANTS}[name]
