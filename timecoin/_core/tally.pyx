@@ -68,9 +68,11 @@ cdef class VoteTally:
     """Votes of `voters` voters (1 to 4096), numbered from 0, for 32-byte ids.
 
     quorum: the weight that decides, 1 to the sum of all weights. weights: one integer of 0..2^64-1 per voter, 1 each
-    when it is None; their sum is below 2^64. capacity: how many ids are counted at once, up to 2^31. An id takes 64 bytes
-    of memory with up to 192 voters and a byte more for every eight beyond, and 11 to 22 in the index. Anything else raises
+    when it is None; their sum is below 2^64. capacity: how many ids are counted at once, up to 2^31. Anything else raises
     ValueError.
+
+    An id takes 40 bytes of memory and 8 for every 64 voters, up to a multiple of 64 bytes, and about 11 to 32 in the index.
+    Room is made for a whole batch before any of it is counted, and given back by `clear`.
 
     A vote counts once per voter and id, and is never taken back. So the votes of an equivocator count as everyone's do
     (protocol section 4): in two batches that contradict each other both votes for rival ids count, each once, and an id that
@@ -115,17 +117,20 @@ cdef class VoteTally:
     def __dealloc__(self):
         tc_tally_free(&self.tally)
 
-    cdef int enter(self) except -1:
+    cdef int check_idle(self) except -1:
         if self.busy:
             raise RuntimeError("VoteTally: called while another call is at work in it")
+        return 0
+
+    cdef int enter(self) except -1:
+        self.check_idle()
         self.busy = True
         return 0
 
     cdef const uint8_t *row(self, object item) except? NULL:
         """The row of an id, good as long as no other Python code runs."""
         cdef bytes wanted = as_item(item, ID, "id")
-        if self.busy:
-            self.enter()
+        self.check_idle()
         return tc_tally_find(&self.tally, wanted)
 
     def __len__(self):
@@ -137,7 +142,7 @@ cdef class VoteTally:
     def add(self, voter, ids):
         """Counts a voter's vote for each of the ids (32*n bytes); the ids that this took to the quorum, in order.
 
-        ValueError for a voter that there is not, and for another length: then nothing is counted.
+        ValueError for a voter that there is not, and for another length; MemoryError. Nothing is counted then.
         """
         cdef bytes column = as_column(ids, ID, "ids")
         cdef size_t n = len(column) // ID
