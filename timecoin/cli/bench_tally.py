@@ -7,7 +7,7 @@ that it fits into memory and into the time; the core takes columns of bytes, as 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,8 +28,6 @@ _SECONDS = 4.0  # for a comparison beyond its least number of turns
 _PEER_VOTES = 1_000_000
 _TARGETED_VOTERS = 100
 _TARGETS = (Target.times(20), Target.most(1000 / 30, "30 million votes a second"))
-
-Batches = list[tuple[int, Any]]  # a voter, and a column of ids or a list of them
 
 
 class Case(NamedTuple):
@@ -83,8 +81,8 @@ def _measure_case(run: Run, case: Case, ids: int) -> None:
         f"{case.voters:,} voters, {case.describe()}",
         case.voters * ids,
         "ns a vote",
-        _side("VoteTally", VoteTally, case, ids, columns, 32, quorum),
-        _side(f"dict of sets over {peer_ids:,} ids", PlainTally, case, peer_ids, lists, 1, quorum),
+        _side("VoteTally", lambda: VoteTally(case.voters, quorum), case, ids, columns, 32),
+        _side(f"dict of sets over {peer_ids:,} ids", lambda: PlainTally(quorum, peer_ids), case, peer_ids, lists, 1),
         targets=_TARGETS if case.voters == _TARGETED_VOTERS and not case.own_order else (),
     )
     row.update(voters=case.voters, ids=ids, quorum=quorum, votes_per_second=1e9 / row["figure"])
@@ -99,20 +97,19 @@ def _columns(case: Case, ids: int) -> list[bytes]:
     return [column[source.permutation(ids)].tobytes() for _ in range(case.voters)]
 
 
-def _side(name: str, kind: type[Any], case: Case, ids: int, given: Sequence[Any], width: int, quorum: int) -> Side:
+def _side(name: str, make: Callable[[], Any], case: Case, ids: int, given: Sequence[Any], width: int) -> Side:
     """`given`: for each voter, or for all, something of which `width * i` is where the i-th id begins."""
     step = (case.batch or ids) * width
-    batches: Batches = [
+    batches = [
         (voter, given[voter % len(given)][at : at + step]) for voter in range(case.voters) for at in range(0, ids * width, step)
     ]
-    deciding = given[(quorum - 1) % len(given)]
+    deciding = given[(quorum_of(case.voters) - 1) % len(given)]
     expected = pieces(deciding, 32) if width == 32 else list(deciding)
-    args = (case.voters, quorum) if kind is VoteTally else (quorum, ids)
     return Side(
         name,
         case.voters * ids,
         lambda tally: [tally.add(voter, batch) for voter, batch in batches],
-        prepare=lambda: kind(*args),
+        prepare=make,
         check=lambda _, found: [item for reached in found for item in reached] == expected,
     )
 
