@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from timecoin._core.hashing import merkle_root, sha256_many
     from timecoin._core.lthash import LtHash
     from timecoin._core.pool import FeePool
-    from timecoin._core.tally import Tally
+    from timecoin._core.tally import VoteTally
     from timecoin._core.votes import VoteBatches
     from timecoin.consensus.certificates import verify_commit, verify_finality
     from timecoin.keys import Keypair
@@ -35,11 +35,11 @@ __all__ = [
     "FeePool",
     "Keypair",
     "LtHash",
-    "Tally",
     "TransactionBatch",
     "UtxoSet",
     "VerifyingKeys",
     "VoteBatches",
+    "VoteTally",
     "cpu_backend",
     "merkle_root",
     "sha256_many",
@@ -53,11 +53,11 @@ _HOMES = {
     "FeePool": "timecoin._core.pool",
     "Keypair": "timecoin.keys",
     "LtHash": "timecoin._core.lthash",
-    "Tally": "timecoin._core.tally",
     "TransactionBatch": "timecoin._core.codec",
     "UtxoSet": "timecoin._core.coins",
     "VerifyingKeys": "timecoin._core.ed25519",
     "VoteBatches": "timecoin._core.votes",
+    "VoteTally": "timecoin._core.tally",
     "cpu_backend": "timecoin._core.ed25519",
     "merkle_root": "timecoin._core.hashing",
     "sha256_many": "timecoin._core.hashing",

@@ -55,19 +55,28 @@ class TallyTwin:
     capacity: int
     votes: dict[bytes, set[int]] = field(default_factory=dict)
     refused: int = 0
+    duplicates: int = 0
 
     def count(self, item: bytes) -> int:
         return sum(self.weights[voter] for voter in self.votes.get(item, ()))
 
+    def reached(self, item: bytes) -> bool:
+        return self.count(item) >= self.quorum
+
     def add(self, voter: int, ids: Sequence[bytes]) -> list[bytes]:
+        if not 0 <= voter < len(self.weights):
+            raise ValueError(f"voter: {voter}")
         reached = []
         for item in ids:
             if item not in self.votes and len(self.votes) == self.capacity:
                 self.refused += 1
                 continue
-            before = self.count(item)
+            if voter in self.votes.get(item, ()):
+                self.duplicates += 1
+                continue
+            before = self.reached(item)
             self.votes.setdefault(item, set()).add(voter)
-            if before < self.quorum <= self.count(item):
+            if self.reached(item) and not before:
                 reached.append(item)
         return reached
 

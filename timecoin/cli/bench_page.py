@@ -7,7 +7,7 @@ from typing import Any
 
 from timecoin.cli.text import table
 
-_QUIET_SHARE = 0.97  # of a core that this program has to itself
+QUIET_SHARE = 0.97  # of a core that this program has to itself
 
 
 def page(document: dict[str, Any]) -> Iterator[str]:
@@ -39,7 +39,7 @@ def _heading(document: dict[str, Any]) -> Iterator[str]:
     if not results["judged"]:
         yield "Targets are for one pinned core of an AVX-512 machine, and this run cannot judge them: they are in brackets."
     share = results["share_of_core"]
-    if share is not None and share < _QUIET_SHARE:
+    if share is not None and share < QUIET_SHARE:
         yield f"Only {share:.0%} of the core's time was for this: something else is running, and these figures are too high."
 
 
@@ -55,12 +55,13 @@ def _line(row: dict[str, Any], judged: bool) -> tuple[str, ...]:
         row["unit"],
         "" if beside is None else _number(beside),
         "" if row["ratio"] is None else f"{row['ratio']:.2f}x",
-        ", ".join(_target(target, judged) for target in row["targets"]),
+        ", ".join(target_text(target, judged) for target in row["targets"]),
         row["peer"] or "",
     )
 
 
-def _target(target: dict[str, Any], judged: bool) -> str:
+def target_text(target: dict[str, Any], judged: bool) -> str:
+    """The bound, and whether it is met; in brackets where that is not for this run to say."""
     text = f"{'<=' if target['at_most'] else '>='} {target['bound']:,.4g}{'' if target['of'] == 'figure' else 'x'}"
     if target["met"] is None:
         return f"{text} not measured"
@@ -73,7 +74,7 @@ def _growth(found: list[dict[str, Any]], judged: bool) -> Iterator[str]:
     rows = [("growth", *(f"{n:,}" for n in sizes), "target")]
     for row in found:
         ratios = [row["ratios"].get(str(n)) for n in sizes]
-        targets = ", ".join(_target(target, judged) for target in row["targets"])
+        targets = ", ".join(target_text(target, judged) for target in row["targets"])
         texts = ["" if ratio is None else f"{ratio:.2f}x" for ratio in ratios]
         rows.append((f"{row['section']}: {row['what']}", *texts, targets))
     yield from table(rows, 1)

@@ -1,4 +1,4 @@
-"""The peers of `timecoin bench ledger`: the same work as a Python program would do it without the compiled core.
+"""The peers of `timecoin bench ledger` and `tally`: the same work as a Python program would do it without the compiled core.
 
 They are short and honest rather than slow: each takes the quickest way that the standard library has.
 """
@@ -229,3 +229,33 @@ class PlainPool:
                 stack.append((current, True))
                 stack += [(point[:32], False) for point in self.entries[current].inputs if point[:32] in self.entries]
         return package
+
+
+class PlainTally:
+    """Votes as a dict of sets: what VoteTally does where every voter weighs 1. Ids are bytes objects here."""
+
+    def __init__(self, quorum: int, capacity: int) -> None:
+        self.votes: dict[bytes, set[int]] = {}
+        self.refused = 0
+        self.duplicates = 0
+        self._quorum = quorum
+        self._capacity = capacity
+
+    def add(self, voter: int, ids: Sequence[bytes]) -> list[bytes]:
+        """The ids that this took to the quorum, in order."""
+        reached = []
+        votes, quorum = self.votes, self._quorum
+        for item in ids:
+            voters = votes.get(item)
+            if voters is None:
+                if len(votes) == self._capacity:
+                    self.refused += 1
+                    continue
+                voters = votes[item] = set()
+            elif voter in voters:
+                self.duplicates += 1
+                continue
+            voters.add(voter)
+            if len(voters) == quorum:
+                reached.append(item)
+        return reached

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from timecoin import params
-from timecoin._core.tally import Tally
+from timecoin._core.tally import VoteTally
 from timecoin.consensus.certificates import BatchHeader, VoteCertificate, VoteKind, VoteProof
 from timecoin.consensus.evidence import Contradiction, DoubleLock, Statement, batch_statement
 from timecoin.consensus.messages import VoteBatch
@@ -77,7 +77,7 @@ class FastPath:
         self._spenders: dict[bytes, dict[bytes, None]] = {}  # outpoint -> admitted pending transactions that spend it
         self._contested: dict[bytes, None] = {}  # admitted pending transactions that have a rival among these
         capacity = 2 * (params.MAX_PENDING + params.MAX_LOCKED) + quorum.n * params.MAX_UNKNOWN_VOTES
-        self._tallies = {kind: Tally(quorum.n, quorum.q, capacity=capacity) for kind in VoteKind}
+        self._tallies = {kind: VoteTally(quorum.n, quorum.q, capacity=capacity) for kind in VoteKind}
         self._unknown: list[OrderedDict[bytes, None]] = [OrderedDict() for _ in range(quorum.n)]
         self._kept: list[dict[tuple[int, bytes], _Kept]] = [{} for _ in range(quorum.n)]
         self._kept_bytes = [0] * quorum.n

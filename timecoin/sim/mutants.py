@@ -1,4 +1,4 @@
-"""The planted bugs: one for each rule of protocol.md sections 4 to 7, and the classic mistakes. docs/simulator.md has their table."""
+"""The planted bugs: one for each rule of protocol.md sections 4 to 7, and the classic mistakes (docs/simulator.md)."""
 
 from __future__ import annotations
 

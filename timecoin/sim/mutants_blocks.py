@@ -187,7 +187,8 @@ MUTANTS = (
                 f"{_HEIGHT}._try_commit",
                 "self._out.wanted_body = certificate.digest\n",
                 "self._draft(\n"
-                "            PhaseVote(Phase.COMMIT, self.epoch, self.height, self.view, self._me, certificate.digest), None, certificate\n"
+                "            PhaseVote(Phase.COMMIT, self.epoch, self.height, self.view, self._me, certificate.digest),\n"
+                "            None,\n            certificate,\n"
                 "        )\n",
             ),
         ),

@@ -1,8 +1,8 @@
 """Planted bugs: how one is put into the running code, so that the simulator can be asked whether it finds it.
 
-A `Mutant` breaks one rule, by edits of the honest source (a line that must stand there exactly once is replaced, and the function
-compiled anew) or by a patch where an edit cannot say it. It changes this process only and for good: a mutant lives in a process of
-its own. An edit whose line is gone raises, so the list cannot rot unnoticed.
+A `Mutant` breaks one rule, by edits of the honest source (a line that must stand there exactly once is replaced, and the
+function compiled anew) or by a patch where an edit cannot say it. It changes this process only and for good: a mutant lives
+in a process of its own. An edit whose line is gone raises, so the list cannot rot unnoticed.
 """
 
 from __future__ import annotations
