@@ -8,7 +8,8 @@ from __future__ import annotations
 import pytest
 
 from tests.consensus.helpers import TIMING, Block, Party, coin, txid
-from timecoin.consensus.messages import NewView, ViewChange
+from timecoin.consensus.evidence import Offence
+from timecoin.consensus.messages import ViewChange
 from timecoin.consensus.pbft import BuildRequest, Timing
 from timecoin.consensus.quorum import Quorum
 from timecoin.consensus.viewchange import ViewChanges
@@ -357,10 +358,9 @@ class TestNewView:
         changes = [party.change(voter, 1) for voter in (1, 2, 3)]
         party.hear(party.new_view(1, one, changes), party.new_view(1, two, changes))
         assert [vote.digest for vote in party.said("PREPARE")] == [one.digest]
-        (evidence,) = party.evidence
-        assert evidence.voter == 2
-        assert isinstance(evidence.second, NewView)
-        assert evidence.second.block == b""  # the signature covers the digest; the block would only be weight
+        (found,) = party.contradictions
+        assert (found.second.offence, found.second.voter) == (Offence.NEW_VIEW, 2)
+        assert [item.content for item in found] == [one.digest, two.digest]  # and not the blocks: they would only be weight
 
     def test_one_for_a_view_that_we_left_only_brings_its_certificates(self) -> None:
         block = Block("prepared")
