@@ -172,9 +172,7 @@ BALLOT = Ballot(CHAIN_ID, VOTERS, 0, 1)
 # Evidence against voter 3: two batches, two PREPAREs; and against voter 2 two LOCKs, of a transfer that also spends Bob's coin
 
 LIAR, DOUBLE_LOCKER = 3, 2
-EARLIER = Transaction(
-    CHAIN_ID, [(_FIRST, ALICE), (_SECOND, BOB)], [Output(5_000 * COIN + ALLOCATIONS[1][1] - FEE, CAROL.public)]
-)
+EARLIER = Transaction(CHAIN_ID, [(_FIRST, ALICE), (_SECOND, BOB)], [Output(5_000 * COIN + ALLOCATIONS[1][1] - FEE, CAROL.public)])
 EARLIER_BATCH = _batch(DOUBLE_LOCKER, 4, [OTHERS[3], EARLIER.txid], [])
 LATER_BATCH = _batch(DOUBLE_LOCKER, 5, [_TXID, OTHERS[0], OTHERS[1]], [])
 
