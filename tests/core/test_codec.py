@@ -505,12 +505,12 @@ def test_encoding_refuses_evidence_that_would_not_decode() -> None:
     header, largest = make_header(), bytes(params.MAX_EVIDENCE_BYTES)
     full = codec.encode_block(header, [], [largest] * params.MAX_BLOCK_EVIDENCE)
     assert codec.decode_block(full).evidence == (largest,) * params.MAX_BLOCK_EVIDENCE
-    for proofs, sentence in (
+    for wrong, sentence in (
         ([b""] * 17, "block: 17 items of evidence, at most 16"),
         ([largest + b"x"], "block: evidence of 99869 bytes, at most 99868"),
     ):
         with pytest.raises(ValueError, match=sentence) as caught:
-            codec.encode_block(header, [], proofs)
+            codec.encode_block(header, [], wrong)
         assert not isinstance(caught.value, DecodeError)
 
 

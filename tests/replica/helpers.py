@@ -21,8 +21,8 @@ from timecoin.ledger.registry import pack_address
 from timecoin.ledger.state import Ledger
 from timecoin.ledger.transactions import Output, Transaction, outpoint
 from timecoin.replica import journal
-from timecoin.replica.misconduct import judge
 from timecoin.replica.effects import Accepted, Charge, Commit, Event, Final, ReadBlocks, Send, SignatureJob, Void
+from timecoin.replica.misconduct import judge
 from timecoin.replica.payloads import encode_blocks, encode_status
 from timecoin.replica.replica import Replica
 from timecoin.replica.wire import Kind

@@ -5,9 +5,9 @@
     two LOCKs            LOCK(T) in batch s, LOCK(T') in batch s' >= s of one epoch; T and T' spend one outpoint
 
 Why no correct masternode is ever accused. It fills each slot once, durably before it sends, and after a restart it resends
-what it stored, byte for byte. It LOCKs T' beside its own LOCK(T) only when T is void, and T' is pending then; so a block at a height
-<= g(s'), its last committed one, has spent an input that T has and T' has not. Therefore the proof holds only as long as all
-these inputs (`Finding.unspent`) are committed coins at a height >= g(s'): nobody needs to know the chain's past to
+what it stored, byte for byte. It LOCKs T' beside its own LOCK(T) only when T is void, and T' is pending then; so a block at a
+height <= g(s'), its last committed one, has spent an input that T has and T' has not. Therefore the proof holds only as long as
+all these inputs (`Finding.unspent`) are committed coins at a height >= g(s'): nobody needs to know the chain's past to
 check it, and a node that joined by snapshot decides the same. The price: a double LOCK can be put into a block only as long
 as T is not committed itself.
 
