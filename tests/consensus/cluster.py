@@ -12,7 +12,7 @@ from tests.consensus.helpers import SIZE, TIMING, LockTable, coin, ids, txid
 from timecoin._core import hashing
 from timecoin.consensus.certificates import VoteKind
 from timecoin.consensus.core import Admit, Applied, Body, Core, Durable, Judged, Ready, Receive, Seat, Tick
-from timecoin.consensus.evidence import Evidence
+from timecoin.consensus.evidence import Contradiction, DoubleLock
 from timecoin.consensus.messages import Message, PbftMessage, Proposal, VoteBatch
 from timecoin.consensus.pbft import BlockInfo, BuildRequest
 
@@ -31,7 +31,7 @@ class Machine:
         self.blocks: list[BlockInfo] = []
         self.spent: dict[bytes, bytes] = {}
         self.final: list[bytes] = []
-        self.evidence: list[Evidence] = []
+        self.evidence: list[Contradiction | DoubleLock] = []
         self.sent: list[Message] = []
         self.known: dict[bytes, bytes] = {}  # digest -> block
 
@@ -42,7 +42,7 @@ class Machine:
 
     def _carry_out(self, ready: Ready) -> None:
         self.final += ready.final
-        self.evidence += ready.evidence
+        self.evidence += [*ready.contradictions, *ready.double_locks]
         drafts: list[Message] = [draft.message for draft in ready.drafts]
         for message in [*([ready.batch] if ready.batch is not None else []), *drafts]:
             self.sent.append(message)

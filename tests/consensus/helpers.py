@@ -8,7 +8,7 @@ from typing import Any
 
 from timecoin._core import hashing
 from timecoin.consensus.certificates import Phase, PhaseCertificate, VoteCertificate, VoteKind
-from timecoin.consensus.evidence import Evidence
+from timecoin.consensus.evidence import Contradiction
 from timecoin.consensus.fastpath import Counted, FastPath
 from timecoin.consensus.messages import Message, NewView, PbftMessage, PhaseVote, Proposal, ViewChange, VoteBatch, sign
 from timecoin.consensus.pbft import BlockInfo, BuildRequest, CheckRequest, Decision, Draft, Height, Timing
@@ -205,7 +205,7 @@ class Party:
         self.checks: list[CheckRequest] = []
         self.builds: list[BuildRequest] = []
         self.wanted: list[bytes] = []
-        self.evidence: list[Evidence] = []
+        self.contradictions: list[Contradiction] = []
         self.decision: Decision | None = None
         self.hold = False
         self.hold_checks = False
@@ -251,7 +251,7 @@ class Party:
         while True:
             out = self.height.take()
             self.checks += out.checks
-            self.evidence += out.evidence
+            self.contradictions += out.contradictions
             self.decision = out.decision or self.decision
             if out.build is not None:
                 self.builds.append(out.build)

@@ -13,6 +13,7 @@ from tests.consensus.helpers import SIZE, TIMING, Block, LockTable, batch_of, co
 from timecoin import params
 from timecoin.consensus.certificates import Phase, VoteKind
 from timecoin.consensus.core import Admit, Applied, Body, Certified, Core, Durable, Judged, Ready, Receive, Seat, Tick
+from timecoin.consensus.evidence import statement
 from timecoin.consensus.messages import Message, PhaseVote, Proposal, ViewChange
 from timecoin.errors import SafetyViolation
 
@@ -87,10 +88,10 @@ class TestSteps:
     def test_two_batches_with_one_number_are_evidence_and_a_resend_is_not(self) -> None:
         core = open_core()
         one, two = batch_of(1, 1, ["pay"]), batch_of(1, 1, ["cheat"])
-        assert ready_after(core, Receive(one), Receive(one)).evidence == []
-        (evidence,) = ready_after(core, Receive(two)).evidence
-        assert (evidence.first, evidence.second) == (one, two)
-        assert ready_after(core, Receive(two)).evidence == []
+        assert ready_after(core, Receive(one), Receive(one)).contradictions == []
+        (found,) = ready_after(core, Receive(two)).contradictions
+        assert found == (statement(one), statement(two))
+        assert ready_after(core, Receive(two)).contradictions == []
 
     def test_messages_of_another_epoch_are_nothing(self) -> None:
         core = open_core()

@@ -35,7 +35,7 @@ READ_BACK: dict[str, tuple[st.SearchStrategy[Any], Callable[[bytes], Any]]] = {
     "PRE-PREPARE": (values.proposals, Proposal.decode),
     "VIEW-CHANGE": (values.view_changes, ViewChange.decode),
     "NEW-VIEW": (values.new_views(), NewView.decode),
-    "evidence": (values.evidences, Evidence.decode),
+    "evidence": (values.evidences(), Evidence.decode),
 }
 
 

@@ -290,8 +290,8 @@ class TestCounting:
     def test_votes_for_two_digests_are_evidence_and_still_count(self) -> None:
         party, block = proposed(None)
         party.hear(party.commit(1, Block("another")), party.commit(1, block))
-        (evidence,) = party.evidence
-        assert (evidence.voter, evidence.first.digest) == (1, Block("another").digest)
+        (found,) = party.contradictions
+        assert (found.first.voter, found.first.content) == (1, Block("another").digest)
         party.hear(party.commit(2, block), party.commit(3, block))
         assert party.decision is not None
 
@@ -299,16 +299,16 @@ class TestCounting:
         one, two = Block("one"), Block("two")
         party = Party(0, [one, two])
         party.hear(party.proposal(one), party.proposal(one))
-        assert party.evidence == []
+        assert party.contradictions == []
         party.hear(party.proposal(two))
-        (evidence,) = party.evidence
-        assert evidence.voter == 1
+        (found,) = party.contradictions
+        assert found.first.voter == 1
 
     def test_resends_and_votes_of_other_slots_are_no_evidence(self) -> None:
         party, block = proposed()
         other = Block("other")
         party.hear(party.prepare(1, block), party.commit(1, other), party.prepare(1, other, view=1), party.prepare(1, block))
-        assert party.evidence == []
+        assert party.contradictions == []
 
     def test_of_one_slot_only_so_many_digests_are_counted(self) -> None:
         party, block = proposed(None)

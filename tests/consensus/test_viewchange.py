@@ -8,7 +8,8 @@ from __future__ import annotations
 import pytest
 
 from tests.consensus.helpers import TIMING, Block, Party, coin, txid
-from timecoin.consensus.messages import NewView, ViewChange
+from timecoin.consensus.evidence import Offence
+from timecoin.consensus.messages import ViewChange
 from timecoin.consensus.pbft import BuildRequest, Timing
 from timecoin.consensus.quorum import Quorum
 from timecoin.consensus.viewchange import ViewChanges
@@ -357,10 +358,36 @@ class TestNewView:
         changes = [party.change(voter, 1) for voter in (1, 2, 3)]
         party.hear(party.new_view(1, one, changes), party.new_view(1, two, changes))
         assert [vote.digest for vote in party.said("PREPARE")] == [one.digest]
-        (evidence,) = party.evidence
-        assert evidence.voter == 2
-        assert isinstance(evidence.second, NewView)
-        assert evidence.second.block == b""  # the signature covers the digest; the block would only be weight
+        (found,) = party.contradictions
+        assert (found.second.offence, found.second.voter) == (Offence.NEW_VIEW, 2)
+        assert [item.content for item in found] == [one.digest, two.digest]  # and not the blocks: they would only be weight
+
+    def test_the_votes_in_a_prepared_certificate_are_held_against_their_voters(self) -> None:
+        block, other = Block("prepared"), Block("other")
+        party = Party(0, [block, other])
+        party.hear(party.prepare(1, other), party.prepare(2, block))
+        party.hear(party.change(3, 1, party.prepared(block, voters=(1, 2, 3))))
+        (found,) = party.contradictions
+        assert (found.first.offence, found.first.voter) == (Offence.PREPARE, 1)
+        assert [item.content for item in found] == [other.digest, block.digest]
+
+    def test_and_against_what_they_say_later(self) -> None:
+        block, other = Block("prepared"), Block("other")
+        party = Party(0, [block, other])
+        party.hear(party.change(3, 1, party.prepared(block, voters=(1, 2, 3))))
+        assert party.contradictions == []
+        party.hear(party.prepare(2, other), party.prepare(1, block), party.prepare(3, other, view=1))
+        (found,) = party.contradictions
+        assert found.first.voter == 2
+
+    def test_view_changes_in_a_new_view_are_held_against_their_voters(self) -> None:
+        block = Block("prepared")
+        party = Party(0, [block])
+        party.hear(party.change(3, 1))
+        changes = [party.change(1, 1), party.change(2, 1), party.change(3, 1, party.prepared(block))]
+        party.hear(party.new_view(1, block, changes))
+        (found,) = party.contradictions
+        assert (found.first.offence, found.first.voter) == (Offence.VIEW_CHANGE, 3)
 
     def test_one_for_a_view_that_we_left_only_brings_its_certificates(self) -> None:
         block = Block("prepared")

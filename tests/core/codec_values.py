@@ -34,6 +34,7 @@ def transactions(draw: st.DrawFn) -> Parts:
 
 
 batches = st.lists(transactions(), max_size=5)
+proofs = st.lists(st.binary(max_size=60), max_size=4)  # of offences, which the codec does not look into
 headers = st.tuples(st.just(1), st.booleans(), st.integers(0, 65535), u64s, u64s, u64s, keys, keys, keys, keys)
 
 

@@ -19,10 +19,11 @@ from tests.core.codec_values import (
     outpoints,
     outputs,
     payment,
+    proofs,
     sample_batch,
     transactions,
 )
-from tests.core.twins import merkle_root
+from tests.core.twins import merkle_root, tagged
 from tests.core.twins_codec import Malformed, Output, Parts
 from timecoin import params
 from timecoin._core import codec
@@ -411,21 +412,38 @@ def test_encoding_refuses_a_header_that_would_not_decode(changes: dict[str, obje
 
 
 @settings(max_examples=50, deadline=None)
-@given(headers, batches)
-def test_blocks_round_trip(header: twins.Header, batch: list[Parts]) -> None:
+@given(headers, batches, proofs)
+def test_blocks_round_trip(header: twins.Header, batch: list[Parts], evidence: list[bytes]) -> None:
     encoded_header = codec.encode_header(*header)
-    block = codec.encode_block(encoded_header, [parts.encoded for parts in batch])
-    assert block == encoded_header + len(batch).to_bytes(4, "little") + join(batch)
-    fields, block_hash, decoded = columns = codec.decode_block(block)
+    block = codec.encode_block(encoded_header, [parts.encoded for parts in batch], evidence)
+    assert block == twins.encode_block(encoded_header, evidence, [parts.encoded for parts in batch])
+    fields, block_hash, decoded, found = columns = codec.decode_block(block)
     assert fields == header
+    assert found == tuple(evidence)
     assert block_hash == twins.header_hash(encoded_header)
-    assert columns.tx_root() == merkle_root([parts.wtxid for parts in batch])
+    leaves = [parts.wtxid for parts in batch] + [tagged(b"timecoin/evidence", item) for item in evidence]
+    assert columns.tx_root() == merkle_root(leaves) == codec.body_root(join_wtxids(batch), evidence)
+    assert codec.body_leaves(join_wtxids(batch), evidence) == b"".join(leaves)
     assert columns.is_bound() == (columns.tx_root() == header[7])
     assert [Parts(*decoded.parts(i)) for i in range(decoded.count)] == batch
     assert decoded.data == block
     assert [block[decoded.offsets[i] : decoded.offsets[i + 1]] for i in range(decoded.count)] == [
         parts.encoded for parts in batch
     ]
+
+
+def join_wtxids(batch: list[Parts]) -> bytes:
+    return b"".join(parts.wtxid for parts in batch)
+
+
+def test_a_block_is_bound_when_its_header_names_its_evidence() -> None:
+    bodies = [parts.encoded for parts in sample_batch()]
+    proofs = [b"one proof", b"", b"another"]
+    root = codec.decode_block(codec.encode_block(make_header(), bodies, proofs)).tx_root()
+    header = make_header(tx_root=root)
+    assert codec.decode_block(codec.encode_block(header, bodies, proofs)).is_bound()
+    for wrong in ([], proofs[:2], proofs[::-1], [*proofs, b""], [b"one proof", b"another", b""]):
+        assert not codec.decode_block(codec.encode_block(header, bodies, wrong)).is_bound()
 
 
 def test_a_block_is_bound_when_its_header_names_its_transactions() -> None:
@@ -436,8 +454,9 @@ def test_a_block_is_bound_when_its_header_names_its_transactions() -> None:
     assert not codec.decode_block(codec.encode_block(header, bodies[::-1])).is_bound()
 
 
-def test_every_truncation_of_a_block_is_refused() -> None:
-    block = codec.encode_block(make_header(), [parts.encoded for parts in sample_batch()])
+@pytest.mark.parametrize("proofs", [[], [b"a proof", b"", b"another"]], ids=["without evidence", "with evidence"])
+def test_every_truncation_of_a_block_is_refused(proofs: list[bytes]) -> None:
+    block = codec.encode_block(make_header(), [parts.encoded for parts in sample_batch()], proofs)
     for size in range(len(block)):
         with pytest.raises(DecodeError) as caught:
             codec.decode_block(block[:size])
@@ -450,11 +469,17 @@ def test_block_errors_name_value_bound_and_offset() -> None:
     header = make_header()
     coinbase = twins.make_parts(1, 9, [], [payment()], []).encoded
     for wrong, sentence in (
-        (b"", "block: 0 bytes, header and count take 160 at offset 0"),
+        (b"", "block: 0 bytes, the header takes 156 at offset 0"),
+        (header, "block: 156 bytes, header and count take 157 at offset 156"),
+        (header + b"\x11", "block: 17 items of evidence, at most 16 at offset 156"),
+        (header + b"\2" + bytes(4), "block: 0 bytes left for the length of evidence 1 at offset 161"),
+        (header + b"\1" + b"\x1d\x86\1\0", "block: evidence 0 of 99869 bytes, at most 99868 at offset 157"),
+        (header + b"\1\3\0\0\0ab", "block: 2 bytes left for evidence 0 of 3 at offset 161"),
+        (header + b"\1\3\0\0\0abc" + bytes(3), "block: 3 bytes left for the number of transactions at offset 164"),
         (bytes(params.MAX_BLOCK_BYTES + 1), "block: 4194305 bytes, at most 4194304 at offset 4194304"),
         (replace(header, 0, b"\4") + bytes(4), "header: version 4, must be 1 at offset 0"),
-        (header + (10_001).to_bytes(4, "little"), "block: 10001 transactions, at most 10000 at offset 156"),
-        (header + b"\1\0\0\0" + coinbase[:14], "transaction 0: 0 bytes left, an output takes 41 at offset 174"),
+        (header + b"\0" + (10_001).to_bytes(4, "little"), "block: 10001 transactions, at most 10000 at offset 157"),
+        (header + b"\0\1\0\0\0" + coinbase[:14], "transaction 0: 0 bytes left, an output takes 41 at offset 175"),
     ):
         with pytest.raises(DecodeError) as caught:
             codec.decode_block(wrong)
@@ -469,17 +494,30 @@ def test_encoding_refuses_a_block_that_would_not_decode() -> None:
         (header, [transfer[:-1]], "transaction 0: 63 bytes left, its witnesses take 64"),
         (header, [transfer + b"x"], "transaction 1: 1 bytes left after all 1 transactions"),
         (header, [transfer] * 10_001, "block: 10001 transactions, at most 10000"),
-        (header, [make_transfer(256, 256).encoded] * 120, "block: 4333360 bytes, at most 4194304"),
+        (header, [make_transfer(256, 256).encoded] * 120, "block: 4333361 bytes, at most 4194304"),
     ):
         with pytest.raises(ValueError, match=sentence) as caught:
             codec.encode_block(front, bodies)
         assert not isinstance(caught.value, DecodeError)
 
 
+def test_encoding_refuses_evidence_that_would_not_decode() -> None:
+    header, largest = make_header(), bytes(params.MAX_EVIDENCE_BYTES)
+    full = codec.encode_block(header, [], [largest] * params.MAX_BLOCK_EVIDENCE)
+    assert codec.decode_block(full).evidence == (largest,) * params.MAX_BLOCK_EVIDENCE
+    for wrong, sentence in (
+        ([b""] * 17, "block: 17 items of evidence, at most 16"),
+        ([largest + b"x"], "block: evidence of 99869 bytes, at most 99868"),
+    ):
+        with pytest.raises(ValueError, match=sentence) as caught:
+            codec.encode_block(header, [], wrong)
+        assert not isinstance(caught.value, DecodeError)
+
+
 def test_a_full_block_round_trips() -> None:
     bodies = [twins.make_parts(1, i + 1, [], [payment()], []).encoded for i in range(params.MAX_BLOCK_TXS)]
     block = codec.encode_block(make_header(), bodies)
-    _, _, decoded = codec.decode_block(block)
+    decoded = codec.decode_block(block).transactions
     assert decoded.count == params.MAX_BLOCK_TXS
     assert list(decoded.heights) == list(range(1, params.MAX_BLOCK_TXS + 1))
     assert decoded.parts(params.MAX_BLOCK_TXS - 1)[7] == bodies[-1]

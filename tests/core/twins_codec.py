@@ -187,3 +187,8 @@ def encode_header(header: Header) -> bytes:
 
 def header_hash(header: bytes) -> bytes:
     return tagged(b"timecoin/header", header)
+
+
+def encode_block(header: bytes, evidence: list[bytes], transactions: list[bytes]) -> bytes:
+    items = b"".join(struct.pack("<I", len(item)) + item for item in evidence)
+    return header + bytes([len(evidence)]) + items + struct.pack("<I", len(transactions)) + b"".join(transactions)

@@ -32,7 +32,7 @@ from timecoin.ledger.transactions import Transaction
 from timecoin.node import discovery, handshake
 from timecoin.node.framing import FrameReader, encode_frame, unpack
 from timecoin.node.handshake import Handshake, HandshakeError, Reason
-from timecoin.replica import journal, layout, payloads
+from timecoin.replica import journal, layout, misconduct, payloads
 from timecoin.replica.wire import Kind
 
 # What decoding may take at once: Python's objects for a transaction of 55 bytes are 30 times as large.
@@ -112,7 +112,10 @@ transactions = written(codec_values.transactions(), lambda parts: parts.encoded)
 batches = written(codec_values.batches, codec_values.join)
 encoded_headers = codec_values.headers.map(lambda fields: codec.encode_header(*fields))
 blocks = st.builds(
-    lambda header, batch: codec.encode_block(header, [parts.encoded for parts in batch]), encoded_headers, codec_values.batches
+    lambda header, batch, proofs: codec.encode_block(header, [parts.encoded for parts in batch], proofs),
+    encoded_headers,
+    codec_values.batches,
+    codec_values.proofs,
 )
 coins = st.builds(codec.encode_coin, codec_values.outpoints, codec_values.outputs)
 
@@ -133,11 +136,12 @@ def encode_transaction(tx: Transaction) -> bytes:
 
 def encode_columns(block: codec.BlockColumns) -> bytes:
     batch = block.transactions
-    return codec.encode_block(codec.encode_header(*block.header), [encode_parts(batch, i) for i in range(batch.count)])
+    header, bodies = codec.encode_header(*block.header), [encode_parts(batch, i) for i in range(batch.count)]
+    return codec.encode_block(header, bodies, block.evidence)
 
 
 def encode_block(block: Block) -> bytes:
-    return codec.encode_block(block.header.encode(), list(map(encode_transaction, block.transactions)))
+    return codec.encode_block(block.header.encode(), list(map(encode_transaction, block.transactions)), block.evidence)
 
 
 def decode_good(data: bytes) -> TransactionBatch:
@@ -192,7 +196,9 @@ CODEC = (
     Decoder("ledger.checks.decode", transactions, checks.decode, encode_transaction, refusals=(DecodeError, TransactionError)),
     Decoder("ledger.blocks.Header.decode", encoded_headers, Header.decode, Header.encode),
     Decoder("ledger.blocks.Block.decode", blocks, Block.decode, encode_block),
-    Decoder("ledger.registry.MasternodeSet.decode", written(values.masternode_sets), MasternodeSet.decode, MasternodeSet.encode),
+    Decoder(
+        "ledger.registry.MasternodeSet.decode", written(values.masternode_sets()), MasternodeSet.decode, MasternodeSet.encode
+    ),
 )
 
 
@@ -258,7 +264,7 @@ CONSENSUS = (
         VoteCertificate.decode,
         VoteCertificate.encode,
     ),
-    Decoder("consensus.evidence.Evidence.decode", written(values.evidences), Evidence.decode, Evidence.encode),
+    Decoder("consensus.evidence.Evidence.decode", written(values.evidences()), Evidence.decode, Evidence.encode),
     pbft(Kind.PROPOSAL, values.proposals),
     pbft(Kind.PREPARE, values.phase_votes(Phase.PREPARE)),
     pbft(Kind.COMMIT, values.phase_votes(Phase.COMMIT)),
@@ -381,9 +387,15 @@ STORE: tuple[Decoder, ...] = (
     Decoder("replica.layout.decode_undo", undo_records, layout.decode_undo, None),
     Decoder(
         "replica.layout.decode_epoch",
-        st.builds(layout.encode_epoch, st.integers(0, 2**64 - 1), values.masternode_sets),
+        st.builds(layout.encode_epoch, st.integers(0, 2**64 - 1), values.masternode_sets()),
         layout.decode_epoch,
         lambda epoch: layout.encode_epoch(*epoch),
+    ),
+    Decoder(
+        "replica.misconduct.decode_row",
+        st.builds(misconduct.encode_row, written(values.evidences()), st.integers(0, 2**64 - 1)),
+        misconduct.decode_row,
+        lambda row: misconduct.encode_row(row[1].encode(), row[0]),
     ),
 )
 

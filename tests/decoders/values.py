@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from timecoin import params
 from timecoin.consensus.certificates import BatchHeader, Phase, PhaseCertificate, VoteCertificate, VoteKind, VoteProof
-from timecoin.consensus.evidence import Evidence
+from timecoin.consensus.evidence import Evidence, Offence, Side
 from timecoin.consensus.messages import NewView, PhaseVote, Proposal, ViewChange, VoteBatch
 from timecoin.ledger.registry import Masternode, MasternodeSet
 from timecoin.replica.payloads import Ranges
@@ -87,9 +87,35 @@ def new_views(draw: st.DrawFn) -> NewView:
 messages: st.SearchStrategy[Any] = st.one_of(
     vote_batches(), phase_votes(Phase.PREPARE), phase_votes(Phase.COMMIT), proposals, view_changes, new_views()
 )
-evidences = st.builds(Evidence, messages, messages)
 
-masternode_sets = st.lists(
+_SIGNED_BYTES = {Offence.BATCHES: 98, Offence.PRE_PREPARE: 54, Offence.PREPARE: 52, Offence.COMMIT: 52} | {
+    Offence.VIEW_CHANGE: 59,
+    Offence.NEW_VIEW: 86,
+    Offence.LOCKS: 98,
+}
+
+
+@st.composite
+def evidences(draw: st.DrawFn) -> Evidence:
+    """Two signed things that say nothing: what they prove is not the decoder's question."""
+    offence = draw(st.sampled_from(Offence))
+    size = _SIGNED_BYTES[offence]
+    signed = sorted(draw(st.lists(st.binary(min_size=size, max_size=size), min_size=2, max_size=2, unique=True)))
+    sides = [Side(data, draw(_signature)) for data in signed]
+    if offence is Offence.LOCKS:
+        sides = [
+            replace(
+                side,
+                index=draw(st.integers(0, params.MAX_BATCH_VOTES - 1)),
+                branch=draw(st.binary(max_size=params.MAX_BATCH_BRANCH)).ljust(32, b"b") * draw(_some),
+                transaction=draw(st.binary(min_size=params.MIN_TX_BYTES, max_size=params.MIN_TX_BYTES + 40)),
+            )
+            for side in draw(st.permutations(sides))
+        ]
+    return Evidence(draw(_hash), offence, sides[0], sides[1])
+
+
+_members = st.lists(
     st.builds(
         Masternode,
         st.binary(min_size=36, max_size=36),
@@ -100,7 +126,15 @@ masternode_sets = st.lists(
     ),
     max_size=4,
     unique_by=lambda member: member.operator,
-).map(MasternodeSet)
+)
+
+
+@st.composite
+def masternode_sets(draw: st.DrawFn) -> MasternodeSet:
+    members = draw(_members)
+    marked = draw(st.sets(st.sampled_from(members))) if members else set()
+    return MasternodeSet(members, {member.operator for member in marked})
+
 
 # What replicas tell and ask each other: the arguments of the functions of `payloads` that write it.
 statuses = st.tuples(_u64, _hash)

@@ -11,9 +11,9 @@ import pytest
 
 from timecoin import params
 from timecoin._core import ed25519
-from timecoin.errors import BlockError
+from timecoin.errors import BlockError, CertificateError
 from timecoin.keys import Keypair
-from timecoin.ledger.blocks import Block, Delta, tx_root
+from timecoin.ledger.blocks import Accusation, Block, Delta, tx_root
 from timecoin.ledger.checks import Prepared
 from timecoin.ledger.coins import Coins, coin_element, output_of
 from timecoin.ledger.genesis import Genesis, GenesisMasternode
@@ -91,21 +91,37 @@ def verdicts(check: BlockCheck | Prepared) -> bytes:
 
 
 def tamper(data: bytes, transactions: Sequence[Transaction] | None = None, *, keep_root: bool = False, **header: Any) -> bytes:
-    """The same block with other transactions or header fields. The Merkle root follows unless `keep_root`."""
+    """The same block with other transactions, `evidence` or header fields. The Merkle root follows unless `keep_root`."""
     block = Block.decode(data)
     body = block.transactions if transactions is None else tuple(transactions)
+    proofs = header.pop("evidence", block.evidence)
     if not keep_root and "tx_root" not in header:
-        header["tx_root"] = tx_root(body)
-    return Block.create(replace(block.header, **header), body).encoded
+        header["tx_root"] = tx_root(body, proofs)
+    return Block.create(replace(block.header, **header), body, proofs).encoded
 
 
 class Chain:
-    """A ledger, with blocks a second apart that masternode 0 of the set proposes."""
+    """A ledger, with blocks a second apart that masternode 0 of the set proposes.
+
+    `accuse` makes evidence of an accusation, which is a label that the chain's judge knows: what proves anything is tested
+    elsewhere.
+    """
 
     def __init__(self, genesis: Genesis | None = None, **values: Any) -> None:
         self.genesis = genesis if genesis is not None else make_genesis(**values)
         self.ledger = Ledger(self.genesis)
         self.chain_id = self.genesis.chain_id
+        self.accusations: dict[bytes, Accusation] = {}
+
+    def accuse(self, operator: bytes, epoch: int | None = None, decided: int = 0, unspent: Sequence[bytes] = ()) -> bytes:
+        label = b"proof %d" % len(self.accusations)
+        self.accusations[label] = Accusation(operator, self.ledger.epoch if epoch is None else epoch, decided, tuple(unspent))
+        return label
+
+    def judge(self, data: bytes) -> Accusation:
+        if data not in self.accusations:
+            raise CertificateError("bad-signature", "no proof")
+        return self.accusations[data]
 
     def coin(self, number: int) -> tuple[bytes, Keypair]:
         """Allocation `number` as an input: outpoint and owner."""
@@ -118,21 +134,34 @@ class Chain:
     def pay(self, inputs: Sequence[tuple[bytes, Keypair]], outputs: Sequence[Output | tuple[int, Keypair]]) -> Transaction:
         return pay(self.chain_id, inputs, outputs)
 
-    def build(self, *transactions: Transaction, proposer: int = 0, closes_epoch: bool = False) -> bytes:
-        time_ms = self.ledger.tip_time + 1000
-        return self.ledger.build_block(transactions, proposer=proposer, time_ms=time_ms, closes_epoch=closes_epoch)
+    def build(
+        self,
+        *transactions: Transaction,
+        proposer: int = 0,
+        closes_epoch: bool = False,
+        evidence: Sequence[bytes] = (),
+    ) -> bytes:
+        return self.ledger.build_block(
+            transactions,
+            proposer=proposer,
+            time_ms=self.ledger.tip_time + 1000,
+            closes_epoch=closes_epoch,
+            evidence=evidence,
+            judge=self.judge,
+        )
 
     def check(self, data: bytes) -> BlockCheck:
         """Checked with its signatures."""
-        check = self.ledger.check_block(data)
+        check = self.ledger.check_block(data, judge=self.judge)
         check.complete(verdicts(check))
         return check
 
     def apply(self, data: bytes) -> Delta:
         return self.ledger.apply(self.check(data))
 
-    def commit(self, *transactions: Transaction, proposer: int = 0, closes_epoch: bool = False) -> Delta:
-        return self.apply(self.build(*transactions, proposer=proposer, closes_epoch=closes_epoch))
+    def commit(self, *transactions: Transaction, **fields: Any) -> Delta:
+        """`fields` are those of `build`."""
+        return self.apply(self.build(*transactions, **fields))
 
     def skip_to(self, height: int) -> None:
         """Empty blocks until the tip is at `height`."""

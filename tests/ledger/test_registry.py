@@ -84,12 +84,52 @@ def test_set_is_bounded() -> None:
 
 def test_decode_refuses_everything_else() -> None:
     good = MasternodeSet([member(1), member(2)]).encode()
-    entries = [good[2:120], good[120:]]
-    swapped = good[:2] + entries[1] + entries[0]
-    twice = good[:2] + entries[0] + entries[0]
+    entries, end = [good[2:120], good[120:238]], b"\x00\x00"
+    assert good == b"\x02\x00" + entries[0] + entries[1] + end
+    swapped = good[:2] + entries[1] + entries[0] + end
+    twice = good[:2] + entries[0] + entries[0] + end
     for bad in (b"", b"\x00", good[:-1], good + b"\x00", b"\x03\x00" + good[2:], swapped, twice, b"\xff\xff" + good[2:]):
         with pytest.raises(DecodeError):
             MasternodeSet.decode(bad)
+
+
+def test_decode_refuses_marks_that_are_not_rising_places() -> None:
+    good = MasternodeSet([member(1), member(2)]).encode()[:-2]
+    for marks in ([], [0], [1], [0, 1]):
+        decoded = MasternodeSet.decode(good + b"".join(number.to_bytes(2, "little") for number in (len(marks), *marks)))
+        assert decoded.convicted == {decoded[place].operator for place in marks}
+    for numbers in ([1], [1, 2], [1, 65_535], [2, 0, 0], [2, 1, 0], [3, 0, 1, 2], [0, 0], [1, 0, 1], [65_535, 0]):
+        with pytest.raises(DecodeError):
+            MasternodeSet.decode(good + b"".join(number.to_bytes(2, "little") for number in numbers))
+
+
+@given(st.lists(st.integers(0, 200), unique=True, max_size=20), st.data())
+def test_marks_are_part_of_the_set(numbers: list[int], data: st.DataObject) -> None:
+    members = [member(number) for number in numbers]
+    marked = data.draw(st.sets(st.sampled_from(members))) if members else set()
+    convicted = {item.operator for item in marked}
+    plain, made = MasternodeSet(members), MasternodeSet(members, convicted)
+    again = MasternodeSet.decode(made.encode())
+    assert (again, again.convicted, again.hash()) == (made, convicted, made.hash())
+    assert len(made.encode()) == len(plain.encode()) + 2 * len(convicted)
+    assert plain.convict(convicted) == made
+    assert made.unmarked() == plain
+    assert (made == plain) == (made.hash() == plain.hash()) == (not convicted)
+    assert list(made) == list(plain)
+    assert made.operators == plain.operators
+
+
+def test_marks_add_up() -> None:
+    both = MasternodeSet([member(number) for number in range(3)])
+    one = both.convict({member(0).operator})
+    assert one.convict({member(2).operator}).convicted == {member(0).operator, member(2).operator}
+    assert one.convict(set()) is one
+    assert both.unmarked() is both
+
+
+def test_only_members_are_marked() -> None:
+    with pytest.raises(ValueError, match=f"{member(2).operator.hex()} is convicted, and no member"):
+        MasternodeSet([member(1)], {member(2).operator})
 
 
 def registered(*items: tuple[int, int, int]) -> Registry:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.replica.helpers import BlockMaker, Node, child, fetched, make_genesis, resignation, transfer
+from tests.replica.helpers import BlockMaker, Node, child, contradiction, fetched, make_genesis, resignation, transfer
 from timecoin.ledger.genesis import Genesis
 from timecoin.node.storage import Storage
 from timecoin.replica import journal
@@ -17,13 +17,15 @@ BOTH = Keeping(address_index=True)
 
 
 def chain_of(genesis: Genesis = GENESIS, blocks: int = BLOCKS) -> list[tuple[bytes, bytes]]:
-    """(block, certificate) of a chain with transfers, a masternode that leaves, and closed epochs."""
+    """(block, certificate) of a chain with transfers, a masternode that leaves, one that is convicted, and closed epochs."""
     maker = BlockMaker(genesis)
     made = []
     for height in range(1, blocks + 1):
         tx = transfer(genesis, height % 10)
         body = {1: [tx, child(genesis, tx)], 2: [resignation(genesis, 3), transfer(genesis, 11)]}.get(height, [tx])
-        made.append(maker.next(*(body if height < 10 else []), closes_epoch=height >= maker.ledger.nominal_last))
+        proofs = [contradiction(genesis, 1, height=height, epoch=maker.ledger.epoch)] if height == 4 else []
+        closes = height >= maker.ledger.nominal_last
+        made.append(maker.next(*(body if height < 10 else []), closes_epoch=closes, evidence=proofs))
     return made
 
 

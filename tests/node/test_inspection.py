@@ -124,9 +124,10 @@ def test_every_damage_that_a_start_must_see(
 ) -> None:
     rows = rows_of(store)
     names = {"hash of 4": _hash_of(rows, 4), "coin": min(rows[tables.COINS]), "address": min(rows[tables.ADDRESSES])}
+    certificate = rows[tables.CERTIFICATES][height_key(BLOCKS)]
     values = {
         "set of 0": bytes(8) + rows[tables.EPOCHS][bytes(8)][8:],
-        "bad signature": rows[tables.CERTIFICATES][height_key(BLOCKS)][:-1] + b"\0",
+        "bad signature": certificate[:-1] + bytes([certificate[-1] ^ 1]),
     }
     change(store, Write(table, names.get(row, row), values.get(value, value)))  # type: ignore[arg-type]
     assert text in problems(store, deep=deep)

@@ -16,6 +16,7 @@ import pytest
 
 from tests.ledger.helpers import key, make_genesis, pay
 from tests.node.fakes import FakeNode, Rpc
+from tests.replica.helpers import Phase, contradiction
 from timecoin import params
 from timecoin.errors import ConfigError
 from timecoin.keys import Keypair, address, save_keystore
@@ -25,6 +26,9 @@ from timecoin.ledger.transactions import Output, Transaction, outpoint
 from timecoin.node.rpc.dispatch import Method, RpcError
 from timecoin.node.rpc.methods import all_methods
 from timecoin.node.rpc.server import RpcServer
+from timecoin.replica import tables
+from timecoin.replica.misconduct import encode_row, row_key
+from timecoin.replica.tables import Write
 
 GENESIS = make_genesis(masternodes=4)
 CHAIN = GENESIS.chain_id
@@ -199,7 +203,7 @@ def test_every_method_is_in_the_table_once() -> None:
     assert len(names) == len(set(names))
     wanted = """getblockchaininfo getblockcount getblock getbestblockhash getblockhash getrawtransaction sendrawtransaction
     gettxout listunspent getbalance sendtoaddress getmempoolinfo getrawmempool gettransaction getpeerinfo getnetworkinfo
-    masternodelist getconsensusinfo gettxfinality stop uptime waitforblockheight"""
+    masternodelist getevidence getconsensusinfo gettxfinality stop uptime waitforblockheight"""
     assert set(wanted.split()) == set(names)
 
 
@@ -466,6 +470,29 @@ async def test_a_wallet_that_does_not_open(purse: Rpc) -> None:
 
 
 # The node
+
+
+async def test_evidence(rpc: Rpc) -> None:
+    assert await rpc.call("getevidence") == []
+    genesis = rpc.node.genesis
+    proofs = [(0, contradiction(genesis, 3)), (7, contradiction(genesis, 1, epoch=1, phase=Phase.PREPARE))]
+    rows = [Write(tables.EVIDENCE, row_key(item.epoch, item.operator), encode_row(item.encode(), at)) for at, item in proofs]
+    rpc.node.storage.write(rows)
+    found = await rpc.call("getevidence")
+    assert found == [
+        {"operator": item.operator.hex(), "epoch": epoch, "offence": offence, "block": block, "evidence": item.encode().hex()}
+        for (_, item), epoch, offence, block in zip(proofs, (0, 1), ("commit", "prepare"), (None, 7), strict=True)
+    ]
+    assert await rpc.call("getevidence", 1) == found[1:]
+    assert await rpc.call("getevidence", epoch=2) == []
+    assert (await rpc.error("getevidence", "no number"))[0] == -32602
+
+
+async def test_the_convicted_are_shown(rpc: Rpc) -> None:
+    ledger = rpc.node.replica.ledger
+    assert [item["convicted"] for item in await rpc.call("masternodelist")] == [False] * 4
+    ledger.masternodes = ledger.masternodes.convict({ledger.masternodes[2].operator})
+    assert [item["convicted"] for item in await rpc.call("masternodelist")] == [False, False, True, False]
 
 
 async def test_the_node_itself(rpc: Rpc) -> None:

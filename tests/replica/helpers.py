@@ -11,9 +11,10 @@ import pytest
 
 from timecoin import params
 from timecoin.consensus.certificates import Phase, PhaseCertificate, VoteCertificate, VoteKind
+from timecoin.consensus.evidence import Contradiction, DoubleLock, Evidence, statement
 from timecoin.consensus.messages import Message, PhaseVote, Proposal, VoteBatch, sign
 from timecoin.keys import Keypair
-from timecoin.ledger.blocks import Block
+from timecoin.ledger.blocks import Accusation, Block
 from timecoin.ledger.genesis import Genesis, GenesisMasternode
 from timecoin.ledger.pool import TransactionPool
 from timecoin.ledger.registry import pack_address
@@ -21,6 +22,7 @@ from timecoin.ledger.state import Ledger
 from timecoin.ledger.transactions import Output, Transaction, outpoint
 from timecoin.replica import journal
 from timecoin.replica.effects import Accepted, Charge, Commit, Event, Final, ReadBlocks, Send, SignatureJob, Void
+from timecoin.replica.misconduct import judge
 from timecoin.replica.payloads import encode_blocks, encode_status
 from timecoin.replica.replica import Replica
 from timecoin.replica.wire import Kind
@@ -126,6 +128,30 @@ def proposal(genesis: Genesis, block: bytes) -> Proposal:
     return made
 
 
+def two_votes(
+    genesis: Genesis, voter: int, *, height: int = 1, epoch: int = 0, phase: Phase = Phase.COMMIT
+) -> tuple[PhaseVote, ...]:
+    """Votes of one slot for two blocks, in the order of what is signed."""
+    return tuple(phase_vote(genesis, phase, voter, bytes([byte]) * 32, height=height, epoch=epoch) for byte in (1, 2))
+
+
+def contradiction(genesis: Genesis, voter: int, **slot: Any) -> Evidence:
+    """Proof that the voter COMMITted (or PREPAREd) two blocks at one height."""
+    one, other = two_votes(genesis, voter, **slot)
+    return Evidence.of(operators(len(genesis.masternodes))[voter].public, Contradiction(statement(one), statement(other)))
+
+
+def double_lock(genesis: Genesis, voter: int, first: Transaction, second: Transaction, **fields: int) -> Evidence:
+    """Proof that the voter LOCKed `first` in batch 1 and `second` in batch 2; `fields` (epoch, decided) are of batch 2."""
+    batches = batch(genesis, voter, 1, locks=[first.txid], **fields), batch(genesis, voter, 2, locks=[second.txid], **fields)
+    proofs = [item.proof(VoteKind.LOCK, tx.txid) for item, tx in zip(batches, (first, second), strict=True)]
+    assert proofs[0] is not None
+    assert proofs[1] is not None
+    found = DoubleLock(proofs[0], first.txid, proofs[1], second.txid)
+    operator = operators(len(genesis.masternodes))[voter].public
+    return Evidence.of_locks(operator, found, first.encoded, second.encoded)
+
+
 class BlockMaker:
     """Makes and certifies the blocks of a chain, as a quorum that the replica under test does not belong to would."""
 
@@ -133,27 +159,49 @@ class BlockMaker:
         self.genesis = genesis
         self.ledger = Ledger(genesis)
 
-    def make(self, *transactions: Transaction, closes_epoch: bool = False, time_ms: int | None = None) -> bytes:
+    def make(
+        self,
+        *transactions: Transaction,
+        closes_epoch: bool = False,
+        time_ms: int | None = None,
+        evidence: Iterable[Evidence] = (),
+    ) -> bytes:
         height = self.ledger.height + 1
         return self.ledger.build_block(
             transactions,
             proposer=height % len(self.ledger.masternodes),
             time_ms=WALL + height if time_ms is None else time_ms,
             closes_epoch=closes_epoch,
+            evidence=[item.encode() for item in evidence],
+            judge=self._judge,
         )
+
+    def _judge(self, data: bytes) -> Accusation:
+        return judge(data, self.genesis.chain_id)
 
     def commit(self, block: bytes) -> tuple[bytes, bytes]:
         """(block, commit certificate); the chain goes on from it."""
-        check = self.ledger.check_block(block, verified=_Everything())
+        check = self.ledger.check_block(block, verified=_Everything(), judge=self._judge)
         check.complete(b"")
-        epoch = self.ledger.epoch
+        epoch, voters = self.ledger.epoch, self.voters()
         delta = self.ledger.apply(check)
-        q = -(-2 * len(self.genesis.masternodes) // 3)
-        certificate = phase_certificate(self.genesis, Phase.COMMIT, range(q), delta.hash, height=delta.height, epoch=epoch)
+        slot = (Phase.COMMIT, epoch, delta.height, 0)
+        votes = [
+            (voter, sign(vote, keypair.sign(vote.signed_bytes(self.genesis.chain_id))).signature)
+            for voter, keypair in enumerate(voters[: -(-2 * len(voters) // 3)])
+            for vote in [PhaseVote(*slot, voter, delta.hash)]
+        ]
+        certificate = PhaseCertificate(*slot, delta.hash, tuple(votes))
         return block, certificate.encode()
 
-    def next(self, *transactions: Transaction, closes_epoch: bool = False, time_ms: int | None = None) -> tuple[bytes, bytes]:
-        return self.commit(self.make(*transactions, closes_epoch=closes_epoch, time_ms=time_ms))
+    def voters(self) -> list[Keypair]:
+        """The operator keys of who votes at the next height, in canonical order."""
+        known = {keypair.public: keypair for keypair in operators(len(self.genesis.masternodes))}
+        return [known[member.operator] for member in self.ledger.masternodes]
+
+    def next(self, *transactions: Transaction, **fields: Any) -> tuple[bytes, bytes]:
+        """`fields` are those of `make`."""
+        return self.commit(self.make(*transactions, **fields))
 
 
 class _Everything:

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
+from types import MappingProxyType
 
-from tests.replica.helpers import BlockMaker, Node, child, fetched, make_genesis, phase_certificate, resignation, transfer
+from tests.replica.helpers import (
+    BlockMaker,
+    Node,
+    child,
+    contradiction,
+    fetched,
+    make_genesis,
+    phase_certificate,
+    resignation,
+    transfer,
+)
 from timecoin._core.lthash import LtHash
 from timecoin.consensus.certificates import Phase
 from timecoin.ledger.blocks import Header
@@ -77,15 +88,19 @@ def paged(rows: Sequence[Row], size: int = PER_PAGE) -> tuple[tuple[Row, ...], .
     return tuple(tuple(rows[at : at + size]) for at in range(0, len(rows), size))
 
 
-def node_with(blocks: int, genesis: Genesis = GENESIS) -> Node:
-    """A replica that has followed a chain whose epochs close every second block and lose a masternode on the way."""
+def node_with(blocks: int, genesis: Genesis = GENESIS, convicted: Mapping[int, int] = MappingProxyType({})) -> Node:
+    """A replica that has followed a chain whose epochs close every second block and lose a masternode on the way.
+
+    `convicted`: at which heights blocks hold evidence against which voter of genesis.
+    """
     disk = VirtualDisk()
     disk.write(journal.initialise(genesis, None))
     node, maker = Node(genesis, None, disk=disk), BlockMaker(genesis)
     for height in range(1, blocks + 1):
         tx = transfer(genesis, height % 6) if height < 6 else None
         body = {1: [tx, child(genesis, tx)], 3: [tx, resignation(genesis, 3)]}.get(height, [tx]) if tx else []
-        fetched(node, [maker.next(*body, closes_epoch=height >= maker.ledger.nominal_last)])
+        proofs = [contradiction(genesis, convicted[height], epoch=maker.ledger.epoch)] if height in convicted else []
+        fetched(node, [maker.next(*body, closes_epoch=height >= maker.ledger.nominal_last, evidence=proofs)])
     assert node.replica.ledger.height == blocks
     return node
 
@@ -97,9 +112,11 @@ def parts_of(node: Node) -> Parts:
     heights = [start for start, _ in epochs[1:]]
     if ledger.height not in heights:
         heights.append(ledger.height)
-    steps, before = [], epochs[0][1]
+    steps, before = [], epochs[0][1].unmarked()
     for place, height in enumerate(heights):
         after = epochs[min(place + 1, len(epochs) - 1)][1]
+        if height < ledger.height:
+            after = after.unmarked()  # its marks came after the block that began it
         key = height_key(height)
         steps.append((rows(tables.HEADERS)[key], rows(tables.CERTIFICATES)[key], b"" if after == before else after.encode()))
         before = after

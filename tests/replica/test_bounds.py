@@ -31,7 +31,7 @@ from tests.replica.helpers import (
     vote_certificate,
 )
 from timecoin import params
-from timecoin.consensus.evidence import Evidence
+from timecoin.consensus.evidence import Contradiction, Evidence, statement
 from timecoin.consensus.messages import NewView, ViewChange, VoteBatch
 from timecoin.errors import CertificateError, DecodeError, ProtocolError
 from timecoin.node.framing import encode_frame
@@ -325,6 +325,7 @@ def test_evidence_with_a_certificate_of_the_last_view_is_an_error_and_nothing_wo
     genesis = make_genesis()
     certificate = phase_certificate(genesis, Phase.PREPARE, (0, 1, 3), bytes(32), view=2**32 - 1)
     one = ViewChange(0, 1, 5, 3, certificate)
-    evidence = Evidence.decode(Evidence(one, replace(one, prepared=None)).encode())
+    said = Contradiction(statement(one), statement(replace(one, prepared=None)))
+    evidence = Evidence.decode(Evidence.of(operators(4)[3].public, said).encode())
     with pytest.raises(CertificateError, match="does not verify"):
-        evidence.verify(genesis.chain_id, tuple(key.public for key in operators(4)))
+        evidence.verify(genesis.chain_id)

@@ -103,7 +103,7 @@ class TestEpochs:
             newcomer.hear(batch(genesis, 3, 1, locks=[bytes(32)], epoch=1))
         tx = transfer(genesis, 0)
         newcomer.pay(tx)
-        newcomer.hear(batch(genesis, 1, 1, locks=[tx.txid], epoch=1))
+        newcomer.hear(batch(genesis, 1, 1, locks=[tx.txid], epoch=1, decided=2))
         assert newcomer.voted(VoteKind.ACK) == [tx.txid]  # two of three
 
     def test_pending_transactions_start_anew_and_old_votes_are_gone(self) -> None:

@@ -17,8 +17,11 @@ from tests.replica.helpers import (
     Phase,
     VoteKind,
     batch,
+    contradiction,
+    double_lock,
     fetched,
     make_genesis,
+    operators,
     phase_certificate,
     phase_vote,
     proposal,
@@ -116,7 +119,7 @@ class TestPeers:
         for number in range(1, 4):
             node.hear(batch(GENESIS, 3, 1, locks=[bytes([number]) * 32]))
             node.hear(phase_vote(GENESIS, Phase.COMMIT, 3, bytes([number]) * 32))
-        assert [event for event in node.events if isinstance(event, Equivocated)] == [Equivocated(3, 0)]
+        assert [event for event in node.events if isinstance(event, Equivocated)] == [Equivocated(3, 0, operators(4)[3].public)]
         assert len(node.rows(tables.EVIDENCE)) == 1
 
     @pytest.mark.parametrize("kind", [kind for kind in Kind if kind < 32], ids=lambda kind: kind.name)
@@ -305,4 +308,8 @@ def _said(kind: Kind) -> list[bytes]:
         Kind.GET_VOTES: [encode_ranges(0, [Ranges(0, ((1, 9),))])],
         Kind.GET_BODY: [digest],
         Kind.BODY: [block],
+        Kind.EVIDENCE: [
+            contradiction(GENESIS, 3).encode(),
+            double_lock(GENESIS, 3, tx, transfer(GENESIS, 1, fee=2 * FEE)).encode(),
+        ],
     }[kind]

@@ -34,7 +34,7 @@ from tests.replica.helpers import (
     transfer,
     vote_certificate,
 )
-from timecoin.consensus.evidence import digest_of, slot_of
+from timecoin.consensus.evidence import statement
 from timecoin.consensus.messages import Message, NewView, PhaseVote, ViewChange, VoteBatch
 from timecoin.errors import ProtocolError, StorageError
 from timecoin.ledger.transactions import Transaction
@@ -76,7 +76,8 @@ class Said(NamedTuple):
         """One digest in each slot: no evidence against this key exists."""
         slots: dict[object, bytes] = {}
         for message in self.messages:
-            assert slots.setdefault(slot_of(message), digest_of(message)) == digest_of(message), slot_of(message)
+            said = statement(message)
+            assert slots.setdefault(said.slot, said.content) == said.content, said.slot
 
     def check_rivals(self) -> None:
         """Never both of two rivals, neither LOCKed nor ACKed."""

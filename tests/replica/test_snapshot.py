@@ -71,6 +71,16 @@ class TestWriting:
         assert found.lthash == ledger.lthash_state()
         assert found.value == GENESIS.supply_at(height)
 
+    @pytest.mark.parametrize("convicted", [{1: 2}, {2: 2}, {3: 2}, {1: 1, 5: 2}, {5: 2}, {6: 0}], ids=str)
+    @pytest.mark.parametrize("height", range(1, 8))
+    def test_marks_are_part_of_it(self, height: int, convicted: dict[int, int]) -> None:
+        made = node_with(height, convicted=convicted)
+        data, summary = written(made.disk)
+        assert data == parts_of(made).encode()
+        assert read(data)[1] == summary
+        if made.replica.ledger.masternodes.convicted:
+            assert MasternodeSet.decode(parts_of(made).steps[-1][2]) == made.replica.ledger.masternodes
+
     def test_the_chain_has_more_than_one_set_and_page(self) -> None:
         assert [bool(step[2]) for step in good().steps] == [False, True, False]
         assert len(good().pages) > 2
@@ -197,6 +207,33 @@ class TestCoins:
         """The length of three payments is about that of one payment and two collaterals cut short."""
         rows = [(point, record[:45]) for point, record in good().rows]
         assert refused(good().with_rows(rows)) in ("bad-coin", "bad-commitment", "malformed", "bad-order", "bad-page")
+
+    @pytest.mark.parametrize("convicted", [{}, {3: 1}, {4: 1}], ids=str)
+    def test_who_voted_may_be_left_out_of_the_next_set_and_nobody_else(self, convicted: dict[int, int]) -> None:
+        """Convictions are in blocks, which a snapshot has not: a quorum vouches for them, but not for newcomers of its own."""
+        made = node_with(HEIGHT - 1, convicted=convicted)
+        parts = parts_of(made)
+        read(parts.encode())
+        members = list(made.replica.ledger.masternodes)
+        left_out = MasternodeSet(members[1:])
+        header, certificate, _ = parts.steps[-1]
+        fewer = replace(parts, steps=(*parts.steps[:-1], (header, certificate, left_out.encode())))
+        assert refused(fewer) == "bad-proof"  # the header names another
+        read(fewer.signed_anew(next_set=left_out.hash()).encode())
+        stranger = replace(members[0], operator=bytes(32))
+        for wrong in (MasternodeSet([*members[1:], stranger]), made.replica.ledger.masternodes.convict({members[0].operator})):
+            lie = replace(parts, steps=(*parts.steps[:-1], (header, certificate, wrong.encode())))
+            assert refused(lie.signed_anew(next_set=wrong.hash())) in ("bad-set", "bad-proof")
+
+    def test_marks_of_another_set_are_no_marks(self) -> None:
+        """Above a tip that closes nothing the set is the epoch's own, whatever a quorum signs."""
+        made = node_with(HEIGHT, convicted={HEIGHT: 2})
+        parts = parts_of(made)
+        members = list(made.replica.ledger.masternodes)
+        for wrong in (MasternodeSet(members[1:]), MasternodeSet(members[1:], {members[1].operator})):
+            header, certificate, _ = parts.steps[-1]
+            lie = replace(parts, steps=(*parts.steps[:-1], (header, certificate, wrong.encode())))
+            assert refused(lie.signed_anew(next_set=wrong.hash())) == "bad-proof"
 
     def test_a_set_that_is_not_of_the_collaterals(self) -> None:
         assert read(closing().encode())[1].height == HEIGHT - 1

@@ -22,7 +22,6 @@ from tests.vectors.layouts import (
     block_hash,
     coin_element,
     commitment,
-    evidence,
     frame,
     keystore,
     lanes,
@@ -187,7 +186,24 @@ def blocks_file() -> View:
         "block": net.BLOCK.hex(),
         "wtxids": [wtxid.hex() for wtxid in wtxids],
         "branches": [split(merkle_branch(wtxids, index)) for index in range(len(wtxids))],
+        "with_evidence": {
+            "block_hash": block_hash(net.CONVICTING_HEADER).hex(),
+            "block": net.CONVICTING_BLOCK.hex(),
+            "evidence": [proof.hex() for proof in net.PROOFS],
+            "leaves": [leaf.hex() for leaf in leaves_with_evidence()],
+            "convicted": [net.DOUBLE_LOCKER, net.LIAR],
+            "next_masternode_set": net.MARKED_SET.hex(),
+        },
     }
+
+
+def leaves_with_evidence() -> list[bytes]:
+    return [tx.wtxid for tx in net.ALONE] + [tagged(b"timecoin/evidence", proof) for proof in net.PROOFS]
+
+
+def evidence_view(proof: bytes, voter: int, **finding: object) -> View:
+    """`finding`: what it rests on."""
+    return {"voter": voter, "epoch": 0, "decided": 0, "unspent": []} | finding | {"encoding": proof.hex()}
 
 
 def batch_view(batch: Batch) -> View:
@@ -210,7 +226,10 @@ def votes_file() -> View:
         "chain_id": net.CHAIN_ID.hex(),
         "operators": [key.public.hex() for key in net.VOTERS],
         "batches": [batch_view(batch) for batch in (*net.LOCK_BATCHES, *net.ACK_BATCHES)],
-        "evidence": evidence(0, net.ACK_BATCHES[3].encode(), net.RIVAL_BATCH.encode()).hex(),
+        "evidence": {
+            "batches": evidence_view(net.BATCH_EVIDENCE, net.LIAR),
+            "locks": evidence_view(net.LOCK_EVIDENCE, net.DOUBLE_LOCKER, unspent=[net.EARLIER.inputs[1].hex()]),
+        },
     }
 
 
@@ -253,9 +272,7 @@ def pbft_file() -> View:
             "encoding_before_the_block": ballot.new_view(1, 2, changes, digest).hex(),
             "store_key": store_key(1, 4),
         },
-        "evidence": evidence(
-            2, ballot.phase_vote(PREPARE, 0, 3, digest), ballot.phase_vote(PREPARE, 0, 3, net.OTHER_DIGEST)
-        ).hex(),
+        "evidence": {"prepare": evidence_view(net.PREPARE_EVIDENCE, net.LIAR)},
     }
 
 

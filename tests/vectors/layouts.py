@@ -126,11 +126,12 @@ def commitment(elements: Sequence[bytes]) -> bytes:
     return state.digest()
 
 
-def masternode_set(members: Sequence[tuple[bytes, Output]]) -> bytes:
-    """`members`: collateral coins. Canonical order is that of the operator keys."""
+def masternode_set(members: Sequence[tuple[bytes, Output]], convicted: Sequence[int] = ()) -> bytes:
+    """`members`: collateral coins. Canonical order is that of the operator keys. `convicted`: places in it, rising."""
     ordered = sorted(members, key=lambda member: member[1].operator)
     entries = [point + o.key + o.operator + o.address + struct.pack("<H", o.port) for point, o in ordered]
-    return struct.pack("<H", len(entries)) + b"".join(entries)
+    marks = b"".join(struct.pack("<H", place) for place in convicted)
+    return struct.pack("<H", len(entries)) + b"".join(entries) + struct.pack("<H", len(convicted)) + marks
 
 
 def header(
@@ -151,6 +152,16 @@ def header(
 
 def block_hash(encoded_header: bytes) -> bytes:
     return tagged(b"timecoin/header", encoded_header)
+
+
+def tx_root(body: Sequence[Transaction], proofs: Sequence[bytes] = ()) -> bytes:
+    return merkle_root([tx.wtxid for tx in body] + [tagged(b"timecoin/evidence", proof) for proof in proofs])
+
+
+def block(encoded_header: bytes, body: Sequence[Transaction], proofs: Sequence[bytes] = ()) -> bytes:
+    items = b"".join(struct.pack("<I", len(proof)) + proof for proof in proofs)
+    front = encoded_header + bytes([len(proofs)]) + items
+    return front + struct.pack("<I", len(body)) + b"".join(tx.encoded for tx in body)
 
 
 # Consensus
@@ -259,8 +270,15 @@ class Ballot(NamedTuple):
         return head + struct.pack("<H", len(changes)) + b"".join(changes)
 
 
-def evidence(code: int, first: bytes, second: bytes) -> bytes:
-    return b"".join(struct.pack("<BI", code, len(message)) + message for message in (first, second))
+def evidence(operator: bytes, code: int, *sides: tuple[bytes, bytes]) -> bytes:
+    """`sides`: what is signed behind the domain, and the signature; by rising signed bytes."""
+    return operator + bytes([code]) + b"".join(signed + signature for signed, signature in sorted(sides))
+
+
+def lock_evidence(operator: bytes, *locks: tuple[Batch, Transaction]) -> bytes:
+    """Code 6, of an earlier LOCK and a later one."""
+    sides = [batch.proof(batch.locks, tx.txid) + struct.pack("<I", len(tx.encoded)) + tx.encoded for batch, tx in locks]
+    return operator + b"\6" + b"".join(sides)
 
 
 # The wire

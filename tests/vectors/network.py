@@ -14,13 +14,17 @@ from tests.vectors.layouts import (
     Key,
     Output,
     Transaction,
+    block,
     block_hash,
     coin_element,
     commitment,
+    evidence,
     header,
     ip,
+    lock_evidence,
     masternode_set,
     outpoint,
+    tx_root,
 )
 
 COIN = 100_000_000
@@ -87,7 +91,8 @@ GENESIS_COINS = {
     outpoint(CHAIN_ID, index): output
     for index, output in enumerate([*(Output(amount, key.public) for key, amount in ALLOCATIONS), *_COLLATERALS])
 }
-MASTERNODE_SET = masternode_set([(point, output) for point, output in GENESIS_COINS.items() if output.operator])
+_MEMBERS = [(point, output) for point, output in GENESIS_COINS.items() if output.operator]
+MASTERNODE_SET = masternode_set(_MEMBERS)
 VOTERS = sorted(OPERATORS, key=lambda key: key.public)  # canonical order
 GENESIS_HEADER = header(
     height=0,
@@ -130,12 +135,12 @@ HEADER = header(
     proposer=LEADER,
     time_ms=NUMBERS["time_ms"] + 1_000,
     parent=block_hash(GENESIS_HEADER),
-    tx_root=merkle_root([tx.wtxid for tx in BODY]),
+    tx_root=tx_root(BODY),
     utxo_commitment=commitment(_ELEMENTS),
     next_set=MASTERNODE_SET,
 )
 DIGEST = block_hash(HEADER)
-BLOCK = HEADER + struct.pack("<I", len(BODY)) + b"".join(tx.encoded for tx in BODY)
+BLOCK = block(HEADER, BODY)
 OTHER_DIGEST = sha256(b"timecoin vectors: another block")
 
 # Votes: of each masternode one batch of LOCKs and then one of ACKs, with transactions that are not shown among them
@@ -163,3 +168,41 @@ ACK_BATCHES = [
 RIVAL_BATCH = _batch(3, 2, [], [OTHERS[0]])  # what voter 3 must not have signed beside its batch 2
 
 BALLOT = Ballot(CHAIN_ID, VOTERS, 0, 1)
+
+# Evidence against voter 3: two batches, two PREPAREs; and against voter 2 two LOCKs, of a transfer that also spends Bob's coin
+
+LIAR, DOUBLE_LOCKER = 3, 2
+EARLIER = Transaction(CHAIN_ID, [(_FIRST, ALICE), (_SECOND, BOB)], [Output(5_000 * COIN + ALLOCATIONS[1][1] - FEE, CAROL.public)])
+EARLIER_BATCH = _batch(DOUBLE_LOCKER, 4, [OTHERS[3], EARLIER.txid], [])
+LATER_BATCH = _batch(DOUBLE_LOCKER, 5, [_TXID, OTHERS[0], OTHERS[1]], [])
+
+BATCH_EVIDENCE = evidence(
+    VOTERS[LIAR].public, 0, *((batch.header, batch.signature) for batch in (ACK_BATCHES[LIAR], RIVAL_BATCH))
+)
+PREPARE_EVIDENCE = evidence(
+    VOTERS[LIAR].public,
+    2,
+    *(
+        (message[64:], VOTERS[LIAR].sign(message))
+        for message in (BALLOT.phase_message(0, 0, digest) for digest in (DIGEST, OTHER_DIGEST))
+    ),
+)
+LOCK_EVIDENCE = lock_evidence(VOTERS[DOUBLE_LOCKER].public, (EARLIER_BATCH, EARLIER), (LATER_BATCH, PAYMENT))
+
+# Another block at height 1, which convicts both
+
+PROOFS = [LOCK_EVIDENCE, BATCH_EVIDENCE]
+ALONE = [Transaction(CHAIN_ID, [], [Output(NUMBERS["subsidy"], _LEADERS_OWNER.public)], height=1)]
+MARKED_SET = masternode_set(_MEMBERS, [DOUBLE_LOCKER, LIAR])
+_ALONE_ELEMENTS = [coin_element(point, output, 0) for point, output in GENESIS_COINS.items()]
+_ALONE_ELEMENTS += [coin_element(point, output, 1) for point, output in ALONE[0].coins().items()]
+CONVICTING_HEADER = header(
+    height=1,
+    proposer=LEADER,
+    time_ms=NUMBERS["time_ms"] + 1_000,
+    parent=block_hash(GENESIS_HEADER),
+    tx_root=tx_root(ALONE, PROOFS),
+    utxo_commitment=commitment(_ALONE_ELEMENTS),
+    next_set=MARKED_SET,
+)
+CONVICTING_BLOCK = block(CONVICTING_HEADER, ALONE, PROOFS)

@@ -105,7 +105,13 @@ def test_bounds_inside_messages() -> None:
 
     too_large = b"\xff\xff\xff\xff"
     certificate = bytes.fromhex(load("certificates.json")["finality"]["encoding"])
-    assert f"length u32 (at most {highest(Evidence.decode, bytes(1) + too_large)})" in PAGE
+    locks = bytes.fromhex(load("votes.json")["evidence"]["locks"]["encoding"])
+    offences = [int(row[0].split()[0]) for row in rows("| offence | tag |")]
+    assert offences == list(range(number(highest(Evidence.decode, bytes(32) + too_large)) + 1))
+    most = [highest(Evidence.decode, locks[:at] + too_large) for at in (195, 199)]
+    assert f"| below {number(most[0]) + 1:,} |\n| siblings | 1 | length of the branch | at most {most[1]} |" in PAGE
+    size_at = 200 + 32 * locks[199]
+    assert f"| length | 4 | of the transaction | 55 to {highest(Evidence.decode, locks[:size_at] + too_large)} |" in PAGE
     assert (
         f"| siblings | 1 | length of the branch | at most {highest(VoteCertificate.decode, certificate[:201] + too_large)} |"
         in PAGE

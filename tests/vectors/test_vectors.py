@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ from timecoin.node.discovery import decode_addresses, encode_addresses
 from timecoin.node.framing import FrameReader, encode_frame
 from timecoin.node.handshake import Handshake, Reason, decode_goodbye, encode_goodbye
 from timecoin.replica import journal, payloads
+from timecoin.replica.misconduct import judge
 from timecoin.replica.wire import Kind
 
 unhex = bytes.fromhex
@@ -295,16 +298,41 @@ def test_the_prepared_certificate() -> None:
         timecoin.verify_commit(certificate, **network(vectors))
 
 
-@pytest.mark.parametrize("name", ["votes.json", "pbft.json"])
-def test_evidence(name: str) -> None:
-    vectors = load(name)
-    operators = tuple(map(unhex, vectors["operators"]))
-    evidence = Evidence.decode(unhex(vectors["evidence"]))
-    assert evidence.encode().hex() == vectors["evidence"]
-    evidence.verify(unhex(vectors["chain_id"]), operators)
-    assert (evidence.voter, evidence.epoch) == (3, 0)
-    with pytest.raises(CertificateError, match="agree"):
-        Evidence(evidence.first, evidence.first).verify(unhex(vectors["chain_id"]), operators)
+@pytest.mark.parametrize(("file", "offence"), [("votes.json", "batches"), ("votes.json", "locks"), ("pbft.json", "prepare")])
+def test_evidence(file: str, offence: str) -> None:
+    vectors = load(file)
+    vector = vectors["evidence"][offence]
+    evidence = Evidence.decode(unhex(vector["encoding"]))
+    assert evidence.encode().hex() == vector["encoding"]
+    finding = evidence.verify(unhex(vectors["chain_id"]))
+    assert finding.operator.hex() == vectors["operators"][vector["voter"]]
+    assert finding.offence.name.lower() == offence
+    assert (finding.epoch, finding.decided, [point.hex() for point in finding.unspent]) == (
+        vector["epoch"],
+        vector["decided"],
+        vector["unspent"],
+    )
+    with pytest.raises(CertificateError, match=r"agree|after the other"):
+        replace(evidence, second=evidence.first).verify(unhex(vectors["chain_id"]))
+
+
+def test_a_block_with_evidence_convicts() -> None:
+    vector, ledger = load("blocks.json")["with_evidence"], Ledger(genesis())
+    data = unhex(vector["block"])
+    block = Block.decode(data)
+    assert block.hash.hex() == vector["block_hash"]
+    assert [item.hex() for item in block.evidence] == vector["evidence"]
+    leaves = joined(vector["leaves"])
+    assert codec.body_leaves(block.batch.wtxids, block.evidence) == leaves
+    assert hashing.merkle_root(leaves) == block.header.tx_root
+    assert (block.leaves, block.branch(0)) == (len(leaves) // 32, hashing.merkle_branch(leaves, 0))
+    reader = partial(judge, chain_id=ledger.chain_id)
+    check = ledger.check_block(data, judge=reader)
+    assert ledger.build_block((), proposer=1, time_ms=block.header.time_ms, evidence=block.evidence, judge=reader) == data
+    check.complete(timecoin.verify_batch(*check.signatures.rows()))
+    ledger.apply(check)
+    assert ledger.masternodes.encode().hex() == vector["next_masternode_set"]
+    assert ledger.masternodes.convicted == {ledger.masternodes[place].operator for place in vector["convicted"]}
 
 
 # Certificates

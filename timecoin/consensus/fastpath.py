@@ -83,7 +83,7 @@ class FastPath:
         self._kept_bytes = [0] * quorum.n
         self._slots: dict[tuple[int, int], list[bytes]] = {}
         self._height = height  # of the last committed block
-        self._accused: set[int] = set()  # voters whose double LOCK is found
+        self._accused: dict[int, bytes] = {}  # voter whose double LOCK is found -> the first transaction, pending
         self._double_locks: list[DoubleLock] = []
         self._proofs: dict[tuple[VoteKind, bytes], dict[int, VoteProof]] = {}
         self._recent: OrderedDict[bytes, bool] = OrderedDict()  # closed not long ago: committed (True) or void
@@ -173,6 +173,7 @@ class FastPath:
                 self._try_lock(txid, now)
         self._prune(height)
         self._height = height
+        self._accused = {voter: first for voter, first in self._accused.items() if first in self._inputs}
         for txid in list(self._contested):
             self._find_double_locks(txid)
         return contradicted
@@ -301,7 +302,7 @@ class FastPath:
         locks.sort(key=lambda lock: (lock[0].header.sequence, lock[0].header.encode(), lock[0].index))
         (first, first_txid), (second, second_txid) = locks
         if second.header.decided <= self._height:
-            self._accused.add(voter)
+            self._accused[voter] = first_txid
             self._double_locks.append(DoubleLock(first, first_txid, second, second_txid))
 
     def take_double_locks(self) -> list[DoubleLock]:

@@ -74,15 +74,24 @@ class Misconduct:
 
     def found(self, evidence: Evidence) -> None:
         """What our own consensus saw: two statements whose signatures are verified."""
-        if (evidence.epoch, evidence.operator) not in self._known:
+        if not self._has(evidence):
             self._keep(evidence, self._read(evidence), 0)
             self._out.send(Kind.EVIDENCE, evidence.encode())
+
+    def _has(self, evidence: Evidence) -> bool:
+        """Whether a proof of that epoch against that key is here and did convict, or can.
+
+        One that rests on coins which are spent by now gives way to another: it is no protection.
+        """
+        known = self._known.get((evidence.epoch, evidence.operator))
+        if known is None:
+            return False
+        return evidence.operator in self._ledger.masternodes.convicted or self._ledger.objection(known[1]) is None
 
     def receive(self, peer: int, payload: bytes) -> None:
         """Raises DecodeError or ProtocolError for what proves nothing. What cannot be judged here (yet) is passed over."""
         evidence = Evidence.decode(payload)
-        place = evidence.epoch, evidence.operator
-        if place in self._known or self._ledger.masternodes.index_of(evidence.operator) is None:
+        if self._has(evidence) or self._ledger.masternodes.index_of(evidence.operator) is None:
             return
         try:
             accusation = self._read(evidence)

@@ -364,7 +364,7 @@ def write_snapshot(
     if at.height == 0:
         raise StorageError("there is nothing to export: the chain stands at height 0, which the genesis document describes")
     head = Head.of(_required(store, tables.META, tables.META_CHAIN_ID), at.height, at.header.epoch + 1, at.coins)
-    first = layout.decode_epoch(_required(store, tables.EPOCHS, layout.epoch_key(0)))[1]
+    first = layout.decode_epoch(_required(store, tables.EPOCHS, layout.epoch_key(0)))[1].unmarked()
     proof, tally, output = _Proof(head, first, None), _Tally(at.height, None), SnapshotOutput(write)
     try:
         output.put(head)

@@ -25,7 +25,7 @@ PAYMENT_ROW = params.OUTPOINT_BYTES + HEIGHT_BYTES + params.PAYMENT_BYTES
 COLLATERAL_ROW = params.OUTPOINT_BYTES + HEIGHT_BYTES + params.COLLATERAL_BYTES
 MAX_PAGE_BYTES = PAGE_COINS * COLLATERAL_ROW
 MAX_CERTIFICATE_BYTES = 55 + params.MAX_SEATS * 66  # an epoch has at most MAX_SEATS voters
-MAX_SET_BYTES = 2 + params.MAX_SEATS * 118
+MAX_SET_BYTES = 2 + params.MAX_SEATS * 118 + 2 + params.MAX_SEATS * 2  # members and marks
 
 _HEAD = struct.Struct("<32sQIQI")
 _PAGE = struct.Struct("<III32s")
