@@ -18,6 +18,7 @@ _COMMANDS = {
     "genesis": ("timecoin.cli.genesis", "Make or look at a genesis document."),
     "inspect": ("timecoin.cli.inspect", "Show what the data directory of a stopped node holds, and what is wrong."),
     "node": ("timecoin.cli.node", "Prepare, run, stop and watch a node."),
+    "proof": ("timecoin.cli.proof", "Prove that a transaction is committed or final, and verify that without a node."),
     "reindex": ("timecoin.cli.reindex", "Rebuild the store of a stopped node from its blocks."),
     "rpc": ("timecoin.cli.app", "Call a method of a node's RPC."),
     "snapshot": ("timecoin.cli.snapshot", "Take all coins of a network from one node to another, in a file."),

@@ -127,6 +127,11 @@ class Block:
         """What the header must say of the transactions."""
         return hashing.merkle_root(self.batch.wtxids)
 
+    @property
+    def leaves(self) -> int:
+        """How many leaves the tree has whose root the header says."""
+        return self.batch.count
+
     def branch(self, index: int) -> bytes:
         """The Merkle branch that proves transaction `index`, by its wtxid, against the header's tx_root."""
         return hashing.merkle_branch(self.batch.wtxids, index)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from timecoin.node.rpc import chain, coins, control, transactions
+from timecoin.node.rpc import chain, coins, control, proofs, transactions
 from timecoin.node.rpc.dispatch import Handler
 
 
@@ -19,6 +19,9 @@ def all_methods() -> list[Handler]:
         transactions.getrawtransaction,
         transactions.gettransaction,
         transactions.gettxfinality,
+        proofs.getcommitproof,
+        proofs.getfinalityproof,
+        proofs.getepochproof,
         transactions.getmempoolinfo,
         transactions.getrawmempool,
         coins.gettxout,
