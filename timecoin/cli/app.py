@@ -17,6 +17,7 @@ _COMMANDS = {
     "devnet": ("timecoin.cli.devnet", "Run a network of masternodes on this machine."),
     "genesis": ("timecoin.cli.genesis", "Make or look at a genesis document."),
     "inspect": ("timecoin.cli.inspect", "Show what the data directory of a stopped node holds, and what is wrong."),
+    "masternode": ("timecoin.cli.masternode", "Register masternodes and retire them, and see who is one."),
     "node": ("timecoin.cli.node", "Prepare, run, stop and watch a node."),
     "proof": ("timecoin.cli.proof", "Prove that a transaction is committed or final, and verify that without a node."),
     "reindex": ("timecoin.cli.reindex", "Rebuild the store of a stopped node from its blocks."),

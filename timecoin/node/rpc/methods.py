@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from timecoin.node.rpc import chain, coins, control, proofs, transactions
+from timecoin.node.rpc import chain, coins, control, masternodes, proofs, transactions
 from timecoin.node.rpc.dispatch import Handler
 
 
@@ -30,6 +30,7 @@ def all_methods() -> list[Handler]:
         coins.NodeWallet().sendtoaddress,
         control.getconsensusinfo,
         control.masternodelist,
+        masternodes.getregistry,
         control.getnetworkinfo,
         control.getpeerinfo,
         control.uptime,
