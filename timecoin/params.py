@@ -33,6 +33,9 @@ HEADER_BYTES = 156
 MAX_BLOCK_TXS = 10_000  # no genesis document may allow more
 MAX_BLOCK_BYTES = 4 * 1024 * 1024
 MAX_PROPOSAL_DRIFT_MS = 10_000  # how far ahead of a replica's clock a fresh proposal may be
+MAX_BLOCK_EVIDENCE = 16  # offences proven in one block
+# Two vote headers with signatures and branches, and two transactions; what other offences take is far less.
+MAX_EVIDENCE_BYTES = 2 * (MAX_TX_BYTES + 1_024)
 FINAL_HEIGHT = 2**32 - 1  # the height of a coin that is final and in no block yet; every block is below it
 
 # The commitment to the UTXO set
@@ -47,11 +50,13 @@ MAX_SEATS = 256  # masternodes of one epoch: a NEW-VIEW with a certificate from 
 
 # Fast path
 MAX_BATCH_VOTES = 4_096  # LOCKs and, apart from them, ACKs in one vote batch
+MAX_BATCH_BRANCH = 12  # nodes in the Merkle branch of a vote: ceil(log2(MAX_BATCH_VOTES))
 MAX_TALLIED = 65_536  # ids that one tally of votes counts at once, unless told otherwise
 MAX_UNKNOWN_VOTES = 20_000  # ids per voter whose transaction is not here yet; the oldest are forgotten
 MAX_BATCHES_PER_SLOT = 4  # conflicting batches of one voter and sequence number that are kept
 MAX_KEPT_BATCHES = 20_000  # vote batches of one voter that are kept for open transactions
-MAX_KEPT_BATCH_BYTES = 64 * 1024 * 1024  # what they may take together
+MAX_KEPT_BATCH_BYTES = 64 * 1024 * 1024  # what they may take together,
+MAX_ALL_KEPT_BYTES = 512 * 1024 * 1024  # and what those of all voters may, each an equal share
 MAX_LOCKED = 20_000  # transactions whose bodies a masternode keeps because it signed LOCK for them
 MAX_LOCKED_BYTES = 600 * 1024 * 1024
 MAX_VOTE_RANGES = 256  # runs of sequence numbers per voter in one list of what a node has

@@ -294,8 +294,27 @@ def test_an_empty_set_votes_for_nothing() -> None:
     empty = MasternodeSet([])
     step = signed_header(next_set=empty.hash())._replace(masternodes=empty)
     assert reason_of(verify_epochs, encode_epochs(0, [step])) == "wrong-set"
-    with pytest.raises(DecodeError, match="no masternodes"):
+    with pytest.raises(DecodeError, match="0 masternodes"):
         TrustedSet.decode(replace(TRUSTED, masternodes=empty).encode())
+
+
+def test_who_is_convicted_votes_on() -> None:
+    """The mark changes the hash that headers name until the epoch is closed, and nobody's vote."""
+    members = TRUSTED.masternodes
+    marked = members.convict([members[1].operator])
+    header = replace(block_at(1).header, next_set=marked.hash())
+    trusted = TrustedSet.of_header(GENESIS.chain_id, header.encode(), marked.encode())
+    assert trusted == replace(TRUSTED, height=1)
+    assert verify_epochs(epoch_proof(0, 1), trusted=trusted) == trusted_at(1)
+    assert TRUSTED.after(header, marked) == trusted
+    with pytest.raises(DecodeError, match="1 of them convicted"):
+        TrustedSet.decode(replace(TRUSTED, masternodes=marked).encode())
+    # A new epoch begins without marks, and an open one keeps its members.
+    step = signed_header(next_set=marked.hash())._replace(masternodes=marked)
+    assert reason_of(verify_epochs, encode_epochs(0, [step])) == "wrong-set"
+    fewer = MasternodeSet(list(members)[:3])
+    with pytest.raises(CertificateError, match="began with"):
+        TRUSTED.after(replace(header, next_set=fewer.hash()), fewer)
 
 
 def test_bounds() -> None:

@@ -51,7 +51,9 @@ cdef extern from "codec.h" nogil:
         TC_HEADER_BYTES
         TC_INPUT_MESSAGE_BYTES
         TC_MAX_BLOCK_BYTES
+        TC_MAX_BLOCK_EVIDENCE
         TC_MAX_BLOCK_TXS
+        TC_MAX_EVIDENCE_BYTES
         TC_MAX_TX_INPUTS
         TC_MAX_TX_OUTPUTS
         TC_OUTPOINT_BYTES
@@ -116,6 +118,7 @@ cdef enum:
     HASH = 32
     ADDRESS = 16
     COUNT = 4  # a block's number of transactions
+    EVIDENCE_COUNT = 1  # its number of proven offences
     TX_ROOT = 7  # its place in the fields of a header
     MOST = 0xFFFFFF  # transactions of one batch, so that its totals fit 32 bits
 
@@ -635,53 +638,104 @@ def header_hash(header):
     return digest[:HASH]
 
 
-class BlockColumns(namedtuple("BlockColumns", ("header", "hash", "transactions"))):
-    """A block decoded: the fields of its header as decode_header gives them, its hash, its transactions as columns."""
+class BlockColumns(namedtuple("BlockColumns", ("header", "hash", "transactions", "evidence"))):
+    """A block decoded: the fields of its header as decode_header gives them, its hash, its transactions as columns.
+
+    evidence: the encoded proofs of offences that it carries, which nobody here has looked into.
+    """
 
     __slots__ = ()
 
     def tx_root(self):
-        """The Merkle root (32 bytes) of the transactions that are here, which the header's tx_root should be."""
-        return hashing.merkle_root(self.transactions.wtxids)
+        """The Merkle root (32 bytes) of what is here, which the header's tx_root should be."""
+        return body_root(self.transactions.wtxids, self.evidence)
 
     def is_bound(self):
-        """Whether the header names these transactions, so that the hash stands for every byte of the block."""
+        """Whether the header names what is here, so that the hash stands for every byte of the block."""
         return self.tx_root() == self.header[TX_ROOT]
+
+
+def body_leaves(wtxids, evidence):
+    """What a tx_root is the root of: the wtxids (32*n bytes) of a block's transactions, and after them the hash of each evidence."""
+    return as_bytes(wtxids) + b"".join([hashing.tagged_sha256(b"timecoin/evidence", item) for item in evidence])
+
+
+def body_root(wtxids, evidence):
+    """The tx_root (32 bytes) of a block with these."""
+    return hashing.merkle_root(body_leaves(wtxids, evidence))
+
+
+cdef tuple read_evidence(bytes block):
+    """(the items of evidence behind the header, where the number of transactions stands)."""
+    cdef size_t size = len(block), at = TC_HEADER_BYTES + EVIDENCE_COUNT, length
+    cdef const uint8_t *p = block
+    cdef unsigned int i, count
+    cdef list items = []
+    if size < at:
+        raise DecodeError(f"block: {size} bytes, header and count take {at}", size)
+    count = p[TC_HEADER_BYTES]
+    if count > TC_MAX_BLOCK_EVIDENCE:
+        raise DecodeError(f"block: {count} items of evidence, at most {TC_MAX_BLOCK_EVIDENCE}", TC_HEADER_BYTES, field="evidence")
+    for i in range(count):
+        if size - at < COUNT:
+            raise DecodeError(f"block: {size - at} bytes left for the length of evidence {i}", at, field="evidence")
+        length = tc_load_u32(p + at)
+        if length > TC_MAX_EVIDENCE_BYTES:
+            raise DecodeError(f"block: evidence {i} of {length} bytes, at most {TC_MAX_EVIDENCE_BYTES}", at, field="evidence")
+        at += COUNT
+        if size - at < length:
+            raise DecodeError(f"block: {size - at} bytes left for evidence {i} of {length}", at, field="evidence")
+        items.append(block[at:at + length])
+        at += length
+    return tuple(items), at
 
 
 def decode_block(data):
     """The BlockColumns of a block; DecodeError when it is none, with the offset from its first byte."""
     cdef bytes block = as_bytes(data)
-    cdef size_t size = len(block), start = TC_HEADER_BYTES + COUNT
+    cdef size_t size = len(block), start
     cdef tc_codec_totals totals
     cdef tc_codec_error error
     if size > TC_MAX_BLOCK_BYTES:
         raise DecodeError(f"block: {size} bytes, at most {TC_MAX_BLOCK_BYTES}", TC_MAX_BLOCK_BYTES)
-    if size < start:
-        raise DecodeError(f"block: {size} bytes, header and count take {start}", size)
+    if size < TC_HEADER_BYTES:
+        raise DecodeError(f"block: {size} bytes, the header takes {TC_HEADER_BYTES}", size)
     cdef tuple header = read_header(block)
-    cdef uint32_t count = tc_load_u32(<const uint8_t *>block + TC_HEADER_BYTES)
+    evidence, start = read_evidence(block)
+    if size - start < COUNT:
+        raise DecodeError(f"block: {size - start} bytes left for the number of transactions", start, field="count")
+    cdef uint32_t count = tc_load_u32(<const uint8_t *>block + start)
     if count > TC_MAX_BLOCK_TXS:
-        raise DecodeError(f"block: {count} transactions, at most {TC_MAX_BLOCK_TXS}", TC_HEADER_BYTES, field="count")
+        raise DecodeError(f"block: {count} transactions, at most {TC_MAX_BLOCK_TXS}", start, field="count")
+    start += COUNT
     if scan(&totals, &error, block, start, count, TC_MAX_BLOCK_TXS) != TC_CODEC_OK:
         raise refusal(&error, False)
-    return BlockColumns(header, header_hash(block[:TC_HEADER_BYTES]), batch_of(block, start, &totals))
+    return BlockColumns(header, header_hash(block[:TC_HEADER_BYTES]), batch_of(block, start, &totals), evidence)
 
 
-def encode_block(header, transactions):
-    """A block of an encoded header and encoded transactions, which are checked to be transactions."""
+def encode_block(header, transactions, evidence=()):
+    """A block of an encoded header and encoded transactions, which are checked to be transactions, and encoded evidence."""
     cdef bytes front = as_item(header, TC_HEADER_BYTES, "header")
     cdef tc_codec_totals totals
     cdef tc_codec_error error
     cdef list bodies = [as_bytes(transaction) for transaction in transactions]
+    cdef list proofs = [as_bytes(item) for item in evidence]
     if tc_codec_check_header(&error, front) != TC_CODEC_OK:
         raise ValueError(sentence(&error))
     if len(bodies) > TC_MAX_BLOCK_TXS:
         raise ValueError(f"block: {len(bodies)} transactions, at most {TC_MAX_BLOCK_TXS}")
-    cdef bytes block = b"".join([front, len(bodies).to_bytes(COUNT, "little"), *bodies])
+    if len(proofs) > TC_MAX_BLOCK_EVIDENCE:
+        raise ValueError(f"block: {len(proofs)} items of evidence, at most {TC_MAX_BLOCK_EVIDENCE}")
+    for proof in proofs:
+        if len(proof) > TC_MAX_EVIDENCE_BYTES:
+            raise ValueError(f"block: evidence of {len(proof)} bytes, at most {TC_MAX_EVIDENCE_BYTES}")
+    front += len(proofs).to_bytes(EVIDENCE_COUNT, "little")
+    front += b"".join([len(proof).to_bytes(COUNT, "little") + proof for proof in proofs])
+    front += len(bodies).to_bytes(COUNT, "little")
+    cdef bytes block = b"".join([front, *bodies])
     if len(block) > TC_MAX_BLOCK_BYTES:
         raise ValueError(f"block: {len(block)} bytes, at most {TC_MAX_BLOCK_BYTES}")
-    if scan(&totals, &error, block, TC_HEADER_BYTES + COUNT, len(bodies), TC_MAX_BLOCK_TXS) != TC_CODEC_OK:
+    if scan(&totals, &error, block, len(front), len(bodies), TC_MAX_BLOCK_TXS) != TC_CODEC_OK:
         raise ValueError(sentence(&error))
     return block
 

@@ -132,10 +132,10 @@ def list_(data_dir: Path | None, rpc_url: str | None, as_json: bool) -> None:
         f"height {registry['height']}, epoch {registry['epoch']}, which closes at height {registry['nominal_last']} or later"
     )
     click.echo(f"a registration takes {registry['collateral']} coins\n")
-    rows = [("operator", "service", "collateral", "registered", "seat", "next")]
+    rows = [("operator", "service", "collateral", "registered", "seat", "next", "")]
     for item in registry["masternodes"]:
         numbers = ["-" if item[name] is None else str(item[name]) for name in ("height", "seat", "next_seat")]
-        rows.append((item["operator"], item["service"], _outpoint(item), *numbers))
+        rows.append((item["operator"], item["service"], _outpoint(item), *numbers, "convicted" if item["convicted"] else ""))
     for line in table(rows, names=3):
         click.echo(line)
 

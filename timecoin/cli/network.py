@@ -53,6 +53,7 @@ class NodeProcess:
         self.data_dir = directory / "data"
         self.config_file = directory / "node.toml"
         self.log_file = directory / "node.log"
+        self.program: tuple[str, ...] = ("-m", "timecoin")  # what the interpreter runs
         self.process: subprocess.Popen[bytes] | None = None
         self._holder = socket.socket()
         self._holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -72,7 +73,7 @@ class NodeProcess:
         # What a killed process left behind would lead clients to nobody, or to somebody else.
         for name in (COOKIE_NAME, URL_NAME):
             (self.data_dir / name).unlink(missing_ok=True)
-        command = [sys.executable, "-m", "timecoin", "node", "start", "--with-parent", "--config", str(self.config_file)]
+        command = [sys.executable, *self.program, "node", "start", "--with-parent", "--config", str(self.config_file)]
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(  # noqa: S603 (our own program)
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True

@@ -27,7 +27,6 @@ _PHASE = struct.Struct("<QQI")  # epoch, height, view
 _BATCH = struct.Struct("<QHQQ")  # epoch, voter, sequence, decided
 _COUNTS = struct.Struct("<II")
 _POSITION = struct.Struct("<I")
-_MAX_BRANCH = 12  # ceil(log2(MAX_BATCH_VOTES))
 
 
 class Check(NamedTuple):
@@ -201,7 +200,7 @@ class VoteCertificate:
             last = header.voter
             signature = reader.take(64, "signature")
             index = reader.count(_POSITION, 0, params.MAX_BATCH_VOTES - 1, "index")
-            branch = reader.take(32 * reader.count(U8, 0, _MAX_BRANCH, "branch"), "branch")
+            branch = reader.take(32 * reader.count(U8, 0, params.MAX_BATCH_BRANCH, "branch"), "branch")
             proofs.append(VoteProof(header, signature, index, branch))
         reader.end()
         return cls(kind, txid, tuple(proofs))

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from timecoin import params
-from timecoin.consensus.certificates import VoteCertificate
-from timecoin.consensus.evidence import Evidence
+from timecoin.consensus.certificates import PhaseCertificate, VoteCertificate
+from timecoin.consensus.evidence import Contradiction, DoubleLock
 from timecoin.consensus.fastpath import Counted, FastPath, Locks
 from timecoin.consensus.messages import Message, NewView, PbftMessage, Proposal, VoteBatch
 from timecoin.consensus.pbft import BlockInfo, BuildRequest, CheckRequest, Decision, Draft, Height, Timing
@@ -84,6 +84,7 @@ class Applied(NamedTuple):
 
     info: BlockInfo
     seat: Seat
+    certificate: PhaseCertificate | None = None  # who signed it may have signed another one here
 
 
 class Tick(NamedTuple):
@@ -106,7 +107,8 @@ class Ready:
     wanted_body: bytes | None = None
     certified: list[bytes] = field(default_factory=list)
     final: list[bytes] = field(default_factory=list)  # pending, or committed a moment ago
-    evidence: list[Evidence] = field(default_factory=list)
+    contradictions: list[Contradiction] = field(default_factory=list)  # two messages in one slot
+    double_locks: list[DoubleLock] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return any(getattr(self, name) for name in self.__slots__)
@@ -120,7 +122,7 @@ class Core:
         self._locks = locks
         self._seat = seat
         self.quorum = Quorum.of(seat.voters)
-        self.fastpath = FastPath(seat.epoch, self.quorum, seat.me, locks, sequence=sequence)
+        self.fastpath = FastPath(seat.epoch, self.quorum, seat.me, locks, sequence=sequence, height=height)
         self.fastpath.draining = height >= seat.nominal_last - 1
         self.height = self._open(height + 1, now)
         self._ready = Ready()
@@ -180,7 +182,9 @@ class Core:
             case Body(digest, block):
                 if self.height.wants_body(digest):
                     self.height.add_body(digest, block)
-            case Applied(info, seat):
+            case Applied(info, seat, certificate):
+                if certificate is not None and certificate.height == self.height.height:
+                    self.height.compare(certificate)
                 self._applied(info, seat, now)
             case Tick():
                 pass
@@ -193,7 +197,7 @@ class Core:
             if own:
                 self._batch_in_flight = False
             if message.epoch == self._seat.epoch:
-                return self._note(self.fastpath.count_batch(message, self.decided), message)
+                return self._note(self.fastpath.count_batch(message, self.decided))
         elif message.epoch == self._seat.epoch:
             if message.height == self.height.height:
                 return self.height.receive(message, now, own=own)
@@ -213,14 +217,13 @@ class Core:
         kept.append(message)
         return True
 
-    def _note(self, counted: Counted, batch: VoteBatch | None = None) -> bool:
+    def _note(self, counted: Counted) -> bool:
         self._ready.certified += [txid for txid in counted.certified if self.fastpath.is_pending(txid)]
         self._ready.final += [
             txid for txid in counted.final if self.fastpath.is_pending(txid) or self.fastpath.was_committed(txid)
         ]
         self._ready.wanted += counted.wanted
-        if counted.conflicting is not None and batch is not None:
-            self._ready.evidence.append(Evidence(counted.conflicting, batch))
+        self._ready.contradictions += counted.contradictions
         return counted.new
 
     def _applied(self, info: BlockInfo, seat: Seat, now: int) -> None:
@@ -234,7 +237,7 @@ class Core:
             self.quorum = Quorum.of(seat.voters)
             closed = self.fastpath
             closed.end_epoch()
-            self.fastpath = FastPath(seat.epoch, self.quorum, seat.me, self._locks)
+            self.fastpath = FastPath(seat.epoch, self.quorum, seat.me, self._locks, height=info.height)
             self.fastpath.dropped = closed.dropped
             self._batch_in_flight = False
             self._ready.certified.clear()
@@ -261,6 +264,7 @@ class Core:
         if not self._batch_in_flight:
             self._ready.batch = self.fastpath.seal(self.decided, self.height.incompatible)
             self._batch_in_flight = self._ready.batch is not None
+        self._ready.double_locks = self.fastpath.take_double_locks()
         ready, self._ready = self._ready, Ready()
         return ready
 
@@ -268,7 +272,7 @@ class Core:
         out = self.height.take()
         self._ready.drafts += out.drafts
         self._ready.checks += out.checks
-        self._ready.evidence += out.evidence
+        self._ready.contradictions += out.contradictions
         self._ready.build = out.build or self._ready.build
         self._ready.decision = out.decision or self._ready.decision
         self._ready.wanted_body = out.wanted_body or self._ready.wanted_body

@@ -26,7 +26,8 @@ from typing import Protocol
 
 from timecoin import params
 from timecoin._core.tally import Tally
-from timecoin.consensus.certificates import VoteCertificate, VoteKind, VoteProof
+from timecoin.consensus.certificates import BatchHeader, VoteCertificate, VoteKind, VoteProof
+from timecoin.consensus.evidence import Contradiction, DoubleLock, Statement, batch_statement
 from timecoin.consensus.messages import VoteBatch
 from timecoin.consensus.quorum import Quorum
 
@@ -58,14 +59,14 @@ class Counted:
     certified: list[bytes] = field(default_factory=list)
     final: list[bytes] = field(default_factory=list)
     wanted: list[bytes] = field(default_factory=list)  # voted for, but not known here
-    conflicting: VoteBatch | None = None  # an earlier, different batch with the same sequence number
+    contradictions: list[Contradiction] = field(default_factory=list)  # batches with one sequence number
     new: bool = False
 
 
 class FastPath:
     """The votes of one epoch, seen from voter `me` (None: from a node that does not vote)."""
 
-    def __init__(self, epoch: int, quorum: Quorum, me: int | None, locks: Locks, *, sequence: int = 0) -> None:
+    def __init__(self, epoch: int, quorum: Quorum, me: int | None, locks: Locks, *, sequence: int = 0, height: int = 0) -> None:
         self.epoch = epoch
         self.draining = False  # R4
         self._quorum = quorum
@@ -74,12 +75,16 @@ class FastPath:
         self._inputs: dict[bytes, tuple[bytes, ...]] = {}  # admitted pending transaction -> its outpoints
         self._sizes: dict[bytes, int] = {}  # of admitted or locked transactions, in bytes
         self._spenders: dict[bytes, dict[bytes, None]] = {}  # outpoint -> admitted pending transactions that spend it
+        self._contested: dict[bytes, None] = {}  # admitted pending transactions that have a rival among these
         capacity = 2 * (params.MAX_PENDING + params.MAX_LOCKED) + quorum.n * params.MAX_UNKNOWN_VOTES
         self._tallies = {kind: Tally(quorum.n, quorum.q, capacity=capacity) for kind in VoteKind}
         self._unknown: list[OrderedDict[bytes, None]] = [OrderedDict() for _ in range(quorum.n)]
         self._kept: list[dict[tuple[int, bytes], _Kept]] = [{} for _ in range(quorum.n)]
         self._kept_bytes = [0] * quorum.n
         self._slots: dict[tuple[int, int], list[bytes]] = {}
+        self._height = height  # of the last committed block
+        self._accused: set[int] = set()  # voters whose double LOCK is found
+        self._double_locks: list[DoubleLock] = []
         self._proofs: dict[tuple[VoteKind, bytes], dict[int, VoteProof]] = {}
         self._recent: OrderedDict[bytes, bool] = OrderedDict()  # closed not long ago: committed (True) or void
         self._late: OrderedDict[bytes, int] = OrderedDict()  # committed at this height: ACKs on their way still count
@@ -104,13 +109,18 @@ class FastPath:
         self._inputs[txid] = inputs
         self._sizes[txid] = size
         for outpoint in inputs:
-            self._spenders.setdefault(outpoint, {})[txid] = None
+            spenders = self._spenders.setdefault(outpoint, {})
+            spenders[txid] = None
+            if len(spenders) > 1:
+                self._contested.update(spenders)
         for unknown in self._unknown:
             unknown.pop(txid, None)
         if lock:
             self._try_lock(txid, now)
         if self.is_certified(txid):
             self._to_ack[txid] = None
+        if txid in self._contested:
+            self._find_double_locks(txid)
 
     def resign(self) -> None:
         """Vote no more. What was voted for stays in force."""
@@ -162,6 +172,9 @@ class FastPath:
             if txid in self._inputs:
                 self._try_lock(txid, now)
         self._prune(height)
+        self._height = height
+        for txid in list(self._contested):
+            self._find_double_locks(txid)
         return contradicted
 
     def _close(self, txid: bytes, height: int, *, committed: bool) -> None:
@@ -200,11 +213,16 @@ class FastPath:
         self._to_lock.pop(txid, None)
         self._to_ack.pop(txid, None)
         self._sizes.pop(txid, None)
+        self._contested.pop(txid, None)
         for outpoint in self._inputs.pop(txid, ()):
             spenders = self._spenders[outpoint]
             del spenders[txid]
             if not spenders:
                 del self._spenders[outpoint]
+            elif len(spenders) == 1:
+                rival = next(iter(spenders))
+                if not any(len(self._spenders[other]) > 1 for other in self._inputs[rival]):
+                    self._contested.pop(rival, None)
 
     # --- votes
 
@@ -218,8 +236,7 @@ class FastPath:
         if all(txid in self._recent and txid not in self._late for txid in _ids(batch.locks + batch.acks)):
             return counted  # about nothing that is open
         rivals = self._slots.setdefault((voter, sequence), [])
-        if rivals and (sequence, rivals[0]) in kept:
-            counted.conflicting = kept[sequence, rivals[0]].batch
+        self._compare(batch.header, batch.signature, counted)
         if len(rivals) >= params.MAX_BATCHES_PER_SLOT:
             return counted
         counted.new = True
@@ -233,7 +250,20 @@ class FastPath:
                 self._drop(voter, next(iter(kept)))
         for kind, ids in ((VoteKind.LOCK, batch.locks), (VoteKind.ACK, batch.acks)):
             self._count(kind, voter, ids, counted)
+        if self._contested:
+            for txid in _ids(batch.locks):
+                if txid in self._contested:
+                    self._find_double_locks(txid)
         return counted
+
+    def _compare(self, header: BatchHeader, signature: bytes, counted: Counted) -> None:
+        """A header of a vote batch beside those that are kept with its sequence number."""
+        found: Statement | None = None
+        for digest in self._slots.get((header.voter, header.sequence), ()):
+            entry = self._kept[header.voter].get((header.sequence, digest))
+            if entry is not None and entry.batch.header != header:
+                found = found or batch_statement(header, signature)
+                counted.contradictions.append(Contradiction(batch_statement(entry.batch.header, entry.batch.signature), found))
 
     def count_certificate(self, certificate: VoteCertificate) -> Counted:
         """Count the votes of a verified certificate, one by one."""
@@ -245,8 +275,39 @@ class FastPath:
             if proof.header.voter not in proofs:
                 proofs[proof.header.voter] = proof
                 counted.new = True
+                self._compare(proof.header, proof.signature, counted)
                 self._count(certificate.kind, proof.header.voter, certificate.txid, counted)
+        if certificate.kind is VoteKind.LOCK and certificate.txid in self._contested:
+            self._find_double_locks(certificate.txid)
         return counted
+
+    def _find_double_locks(self, txid: bytes) -> None:
+        """Voters who LOCKed a contested transaction and a rival of it while both are pending here.
+
+        That is an offence unless the voter has seen a block that we have not: those are looked at again after the next one.
+        """
+        voters = self._tallies[VoteKind.LOCK].voters(txid)
+        rivals = dict.fromkeys(rival for point in self._inputs[txid] for rival in self._spenders[point] if rival != txid)
+        for rival in rivals:
+            for voter in self._tallies[VoteKind.LOCK].voters(rival):
+                if voter in voters and voter not in self._accused:
+                    self._accuse(voter, txid, rival)
+
+    def _accuse(self, voter: int, txid: bytes, rival: bytes) -> None:
+        found = [(self._proof(VoteKind.LOCK, item, voter), item) for item in (txid, rival)]
+        locks = [(proof, item) for proof, item in found if proof is not None]
+        if len(locks) < 2:
+            return
+        locks.sort(key=lambda lock: (lock[0].header.sequence, lock[0].header.encode(), lock[0].index))
+        (first, first_txid), (second, second_txid) = locks
+        if second.header.decided <= self._height:
+            self._accused.add(voter)
+            self._double_locks.append(DoubleLock(first, first_txid, second, second_txid))
+
+    def take_double_locks(self) -> list[DoubleLock]:
+        """What was found since the last call."""
+        found, self._double_locks = self._double_locks, []
+        return found
 
     def shown(self, txid: bytes) -> VoteCertificate | None:
         """CERT(T), if votes in it came as a certificate and not in a batch that we keep."""
@@ -412,14 +473,13 @@ class FastPath:
 
     def contested(self, txid: bytes) -> bool:
         """Whether another admitted pending transaction spends one of its inputs."""
-        return any(len(self._spenders.get(o, ())) > 1 for o in self._inputs.get(txid, ()))
+        return txid in self._contested
 
     def certificate(self, kind: VoteKind, txid: bytes) -> VoteCertificate | None:
         """A quorum of votes with their branches, or None when they are not (or no longer) here."""
-        known = self._proofs.get((kind, txid), {})
         proofs: list[VoteProof] = []
         for voter in self._tallies[kind].voters(txid):
-            proof = known.get(voter) or self._search(voter, kind, txid)
+            proof = self._proof(kind, txid, voter)
             if proof is not None:
                 proofs.append(proof)
             if len(proofs) == self._quorum.q:
@@ -438,7 +498,11 @@ class FastPath:
                 return True
         return False
 
-    def _search(self, voter: int, kind: VoteKind, txid: bytes) -> VoteProof | None:
+    def _proof(self, kind: VoteKind, txid: bytes, voter: int) -> VoteProof | None:
+        """The vote of one voter with its branch, if it is (still) here."""
+        known = self._proofs.get((kind, txid), {}).get(voter)
+        if known is not None:
+            return known
         for kept in reversed(self._kept[voter].values()):
             proof = kept.batch.proof(kind, txid)
             if proof is not None:
@@ -480,7 +544,8 @@ class FastPath:
     def _is_full(self, voter: int, *, spare: int = 0) -> bool:
         """Whether no more batches of a voter can be kept: others' oldest ones make room, our own hold the next one back."""
         kept = len(self._kept[voter]) - spare
-        return kept >= params.MAX_KEPT_BATCHES or self._kept_bytes[voter] >= params.MAX_KEPT_BATCH_BYTES
+        share = min(params.MAX_KEPT_BATCH_BYTES, params.MAX_ALL_KEPT_BYTES // self._quorum.n)
+        return kept >= params.MAX_KEPT_BATCHES or self._kept_bytes[voter] >= share
 
     def _drop(self, voter: int, key: tuple[int, bytes]) -> None:
         batch = self._kept[voter].pop(key).batch

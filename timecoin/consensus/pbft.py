@@ -22,7 +22,7 @@ from typing import NamedTuple, Protocol
 
 from timecoin import params
 from timecoin.consensus.certificates import Phase, PhaseCertificate
-from timecoin.consensus.evidence import Evidence
+from timecoin.consensus.evidence import Contradiction, statement
 from timecoin.consensus.messages import NewView, PbftMessage, PhaseVote, Proposal, ViewChange
 from timecoin.consensus.quorum import Quorum
 from timecoin.consensus.viewchange import ViewChanges
@@ -106,7 +106,7 @@ class Output:
     build: BuildRequest | None = None
     decision: Decision | None = None
     wanted_body: bytes | None = None
-    evidence: list[Evidence] = field(default_factory=list)
+    contradictions: list[Contradiction] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -142,6 +142,7 @@ class Height:
         self._deadline: int | None = None  # of the current view, when its timer runs
         self._candidates: dict[bytes, _Candidate] = {}
         self._views: dict[int, _View] = {}
+        self._opening: Proposal | NewView | None = None  # what another leader opened our current view with
         self._counted: dict[tuple[Phase, int, bytes], dict[int, bytes]] = {}
         self._first: dict[tuple[str, int, int], PbftMessage] = {}  # the first message of each slot, for evidence
         self._slots: dict[tuple[Phase, int, int], set[bytes]] = {}  # phase, view, voter -> digests counted
@@ -229,13 +230,21 @@ class Height:
             message = replace(message, block=b"")  # the signature covers its hash
         first = self._first.setdefault((_kind(message), message.view, message.voter), message)
         if first.digest != message.digest:
-            self._out.evidence.append(Evidence(first, message))
+            self._out.contradictions.append(Contradiction(statement(first), statement(message)))
         return first is message
+
+    def compare(self, certificate: PhaseCertificate) -> None:
+        """Hold the votes in a verified certificate of this height against what their voters said elsewhere."""
+        slot = (certificate.phase, certificate.epoch, certificate.height, certificate.view)
+        for voter, signature in certificate.votes:
+            self._watch(PhaseVote(*slot, voter, certificate.digest, signature))
 
     def _propose(self, message: Proposal | NewView, *, justified: bool) -> None:
         if message.view in self._views:
             return
         self._views[message.view] = _View(message.digest, justified)
+        if message.voter != self._me and message.view >= self.view:
+            self._opening = message
         self.add_body(message.digest, message.block, fresh=not justified)
 
     def add_body(self, digest: bytes, block: bytes, *, fresh: bool = False) -> None:
@@ -286,10 +295,12 @@ class Height:
     def _change_view(self, message: ViewChange) -> bool:
         if message.prepared is not None:
             self._prepared.setdefault(message.prepared.view, message.prepared)
+            self.compare(message.prepared)
         return self._changes.add(message)
 
     def _new_view(self, message: NewView, now: int) -> None:
         for change in message.view_changes:
+            self._watch(change)
             self._change_view(change)
         if message.view < self.view:
             return
@@ -462,6 +473,16 @@ class Height:
         changes = [view for kind, view in self._own if kind == "ViewChange"]
         wanted = [key for key in self._own if key[1] == self.view or (changes and key == ("ViewChange", max(changes)))]
         return [self._own[key] for key in wanted]
+
+    def heard(self) -> list[PbftMessage]:
+        """What others said of the current view, for a peer that did not hear it from them."""
+        found: list[PbftMessage] = []
+        if self._opening is not None and self._opening.view == self.view:
+            found.append(self._opening)
+        for message in self._first.values():
+            if message.voter != self._me and message.view == self.view and isinstance(message, PhaseVote):
+                found.append(message)
+        return found + [change for change in self._changes.latest() if change.voter != self._me and change.view >= self.view]
 
     def body(self, digest: bytes) -> bytes | None:
         candidate = self._candidates.get(digest)

@@ -43,6 +43,10 @@ class ViewChanges:
         """(voter, the highest view it asks for) of all who ask."""
         return [(voter, max(kept)) for voter, kept in enumerate(self._of) if kept]
 
+    def latest(self) -> list[ViewChange]:
+        """The VIEW-CHANGE for the highest view of each who asks."""
+        return [kept[max(kept)] for kept in self._of if kept]
+
     def joined(self, view: int, me: int | None) -> int | None:
         """The view to join: the lowest higher one that is asked for once f+1 others ask for higher ones."""
         higher = [asked for voter, asked in self._highest() if voter != me and asked > view]

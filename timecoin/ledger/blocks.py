@@ -1,16 +1,17 @@
 """Headers, blocks, and what a block changes.
 
-A block is a header and transactions back to back. Its hash covers the header; the header's Merkle root covers the
-wtxids, so the hash binds every byte of the body, witnesses included. Whether a block is valid is decided in `state`.
+A block is a header, proofs of offences (evidence, opaque here), and transactions back to back. Its hash covers the header;
+the header's Merkle root covers the wtxids and the evidence, so the hash binds every byte of the body, witnesses included.
+Whether a block is valid is decided in `state`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, repeat
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from timecoin import params
 from timecoin._core import codec, coins, hashing
@@ -22,7 +23,8 @@ from timecoin.ledger.transactions import Output, Transaction, split
 # version, closes_epoch, proposer, height, epoch, time, parent, tx_root, commitment, next_set
 HeaderFields: TypeAlias = tuple[int, bool, int, int, int, int, bytes, bytes, bytes, bytes]
 
-BLOCK_OVERHEAD_BYTES = params.HEADER_BYTES + 4  # the header and the number of transactions
+BLOCK_OVERHEAD_BYTES = params.HEADER_BYTES + 1 + 4  # the header, the number of offences, the number of transactions
+EVIDENCE_OVERHEAD_BYTES = 4  # the length of each
 _RECORD = params.COLLATERAL_BYTES - params.PAYMENT_BYTES  # what only a collateral has
 
 
@@ -81,17 +83,18 @@ class Block:
     header: Header
     hash: bytes
     batch: codec.TransactionBatch
+    evidence: tuple[bytes, ...]
     encoded: bytes
 
     @classmethod
     def decode(cls, data: bytes) -> Block:
         """Raises DecodeError unless `data` is the one encoding of a block."""
-        decoded, block_hash, batch = codec.decode_block(data)
-        return cls(Header.from_fields(decoded), block_hash, batch, bytes(data))
+        decoded, block_hash, batch, evidence = codec.decode_block(data)
+        return cls(Header.from_fields(decoded), block_hash, batch, evidence, bytes(data))
 
     @classmethod
-    def create(cls, header: Header, transactions: Sequence[Transaction]) -> Block:
-        return cls.decode(codec.encode_block(header.encode(), [tx.encoded for tx in transactions]))
+    def create(cls, header: Header, transactions: Sequence[Transaction], evidence: Sequence[bytes] = ()) -> Block:
+        return cls.decode(codec.encode_block(header.encode(), [tx.encoded for tx in transactions], evidence))
 
     @property
     def height(self) -> int:
@@ -124,17 +127,20 @@ class Block:
         return dict(zip(split(self.batch.outpoints, params.OUTPOINT_BYTES), spenders, strict=True))
 
     def root(self) -> bytes:
-        """What the header must say of the transactions."""
-        return hashing.merkle_root(self.batch.wtxids)
+        """What the header must say of the transactions and the evidence."""
+        return codec.body_root(self.batch.wtxids, self.evidence)
+
+    def branch(self, index: int) -> bytes:
+        """The Merkle branch that proves transaction `index`, by its wtxid, against the header's tx_root.
+
+        The tree has `leaves` leaves.
+        """
+        return hashing.merkle_branch(codec.body_leaves(self.batch.wtxids, self.evidence), index)
 
     @property
     def leaves(self) -> int:
-        """How many leaves the tree has whose root the header says."""
-        return self.batch.count
-
-    def branch(self, index: int) -> bytes:
-        """The Merkle branch that proves transaction `index`, by its wtxid, against the header's tx_root."""
-        return hashing.merkle_branch(self.batch.wtxids, index)
+        """How many leaves the tree under tx_root has: transactions, then evidence."""
+        return self.batch.count + len(self.evidence)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Block) and self.hash == other.hash
@@ -146,9 +152,26 @@ class Block:
         return f"<Block {self.height} {self.hash.hex()} transactions={self.batch.count}>"
 
 
-def tx_root(transactions: Sequence[Transaction]) -> bytes:
-    """What a header must say of its transactions."""
-    return hashing.merkle_root(b"".join(tx.wtxid for tx in transactions))
+def tx_root(transactions: Sequence[Transaction], evidence: Sequence[bytes] = ()) -> bytes:
+    """What a header must say of its transactions and evidence."""
+    return codec.body_root(b"".join(tx.wtxid for tx in transactions), evidence)
+
+
+class Accusation(NamedTuple):
+    """What a proof of an offence says, once its signatures are verified: all that the ledger has to know of it.
+
+    It convicts `operator` of something done in `epoch`, if the chain has reached height `decided` and the `unspent` outpoints
+    are committed coins now.
+    """
+
+    operator: bytes
+    epoch: int
+    decided: int = 0
+    unspent: tuple[bytes, ...] = ()
+
+
+# Reads a proof of an offence. Raises DecodeError or CertificateError for what proves nothing.
+Judge: TypeAlias = Callable[[bytes], Accusation]
 
 
 @dataclass(eq=False, repr=False)

@@ -9,7 +9,7 @@ Two registrations with one operator key are both valid; the first in chain order
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from timecoin import params
@@ -60,20 +60,30 @@ class Masternode:
 
 
 class MasternodeSet:
-    """The voters of an epoch in canonical order, which is that of their operator keys. Immutable."""
+    """The voters of an epoch in canonical order, which is that of their operator keys. Immutable.
 
-    __slots__ = ("_encoded", "_hash", "_index", "_members", "operators")
+    `convicted`: the operator keys among them that a block of the epoch proves an offence of. They vote on, and have no seat
+    in the next epoch. The mark is part of the set, so headers commit to it and every snapshot has it.
+    """
 
-    def __init__(self, members: Iterable[Masternode]) -> None:
+    __slots__ = ("_encoded", "_hash", "_index", "_members", "convicted", "operators")
+
+    def __init__(self, members: Iterable[Masternode], convicted: Collection[bytes] = ()) -> None:
         self._members = tuple(sorted(members, key=lambda member: member.operator))
         self._index = {member.operator: place for place, member in enumerate(self._members)}
         if len(self._index) != len(self._members):
             raise ValueError(f"{len(self._members)} masternodes have only {len(self._index)} operator keys")
         if len(self._members) > params.MAX_MASTERNODES:
             raise ValueError(f"{len(self._members)} masternodes, at most {params.MAX_MASTERNODES}")
+        for operator in convicted:
+            if operator not in self._index:
+                raise ValueError(f"{operator.hex()} is convicted, and no member")
         self.operators = b"".join(self._index)
+        self.convicted = frozenset(convicted)
         entries = b"".join(member.encode() for member in self._members)
-        self._encoded = len(self._members).to_bytes(_COUNT_BYTES, "little") + entries
+        marks = [place.to_bytes(_COUNT_BYTES, "little") for place in sorted(self._index[operator] for operator in convicted)]
+        count, marked = (len(items).to_bytes(_COUNT_BYTES, "little") for items in (self._members, marks))
+        self._encoded = count + entries + marked + b"".join(marks)
         self._hash = hashing.tagged_sha256(b"timecoin/masternode-set", self._encoded)
 
     def __len__(self) -> int:
@@ -98,12 +108,20 @@ class MasternodeSet:
         """The place of an operator key in the set, or None when it does not vote."""
         return self._index.get(operator)
 
+    def convict(self, operators: Collection[bytes]) -> MasternodeSet:
+        """The set with these members marked too."""
+        return MasternodeSet(self._members, self.convicted | set(operators)) if operators else self
+
+    def unmarked(self) -> MasternodeSet:
+        """The set as it was when the epoch began."""
+        return MasternodeSet(self._members) if self.convicted else self
+
     def hash(self) -> bytes:
         """What a header's next_set_hash names."""
         return self._hash
 
     def encode(self) -> bytes:
-        """count u16, then per member: outpoint 36, owner 32, operator 32, address 16, port u16."""
+        """count u16, then per member: outpoint 36, owner 32, operator 32, address 16, port u16; marks u16, places u16 each."""
         return self._encoded
 
     @classmethod
@@ -114,16 +132,33 @@ class MasternodeSet:
         count = int.from_bytes(data[:_COUNT_BYTES], "little")
         if count > params.MAX_MASTERNODES:
             raise DecodeError(f"masternode set: {count} members, at most {params.MAX_MASTERNODES}", 0)
-        expected = _COUNT_BYTES + count * _ENTRY_BYTES
-        if len(data) != expected:
-            raise DecodeError(f"masternode set: {len(data)} bytes for {count} members, not {expected}", len(data))
+        end = _COUNT_BYTES + count * _ENTRY_BYTES
+        marks = int.from_bytes(data[end : end + _COUNT_BYTES], "little")
+        expected = end + _COUNT_BYTES * (1 + marks)
+        if marks > count or len(data) != expected:
+            raise DecodeError(
+                f"masternode set: {len(data)} bytes for {count} members and {marks} marks, not {expected}", min(len(data), end)
+            )
         members = [_decode_entry(data, _COUNT_BYTES + place * _ENTRY_BYTES) for place in range(count)]
         for place in range(1, count):
             if members[place - 1].operator >= members[place].operator:
                 raise DecodeError(
                     f"masternode set: member {place} is not after the one before it", _COUNT_BYTES + place * _ENTRY_BYTES
                 )
-        return cls(members)
+        return cls(members, _decode_marks(data, end + _COUNT_BYTES, members))
+
+
+def _decode_marks(data: bytes, start: int, members: Sequence[Masternode]) -> list[bytes]:
+    """The operator keys of the marked members."""
+    last = -1
+    convicted = []
+    for at in range(start, len(data), _COUNT_BYTES):
+        place = int.from_bytes(data[at : at + _COUNT_BYTES], "little")
+        if not last < place < len(members):
+            raise DecodeError(f"masternode set: mark at place {place} after {last}, of {len(members)}", at)
+        convicted.append(members[place].operator)
+        last = place
+    return convicted
 
 
 def _decode_entry(data: bytes, start: int) -> Masternode:

@@ -19,8 +19,18 @@ from typing import Any
 
 from timecoin import params
 from timecoin._core import codec, transfers
-from timecoin.errors import BlockError, DecodeError, SafetyViolation, TransactionError
-from timecoin.ledger.blocks import BLOCK_OVERHEAD_BYTES, Block, Delta, Header, collateral_coins, tx_root
+from timecoin.errors import BlockError, CertificateError, DecodeError, SafetyViolation, TransactionError
+from timecoin.ledger.blocks import (
+    BLOCK_OVERHEAD_BYTES,
+    EVIDENCE_OVERHEAD_BYTES,
+    Accusation,
+    Block,
+    Delta,
+    Header,
+    Judge,
+    collateral_coins,
+    tx_root,
+)
 from timecoin.ledger.checks import SignatureBatch, check_one
 from timecoin.ledger.coins import PAYMENT_RECORD_BYTES, Coins, Reader, height_of, output_of
 from timecoin.ledger.genesis import Genesis
@@ -246,22 +256,30 @@ class Ledger:
     # Blocks
 
     def build_block(
-        self, transactions: Sequence[Transaction], *, proposer: int, time_ms: int, closes_epoch: bool = False
+        self,
+        transactions: Sequence[Transaction],
+        *,
+        proposer: int,
+        time_ms: int,
+        closes_epoch: bool = False,
+        evidence: Sequence[bytes] = (),
+        judge: Judge | None = None,
     ) -> bytes:
-        """The next block with these transfers, parents before children, and its coinbase.
+        """The next block with these transfers, parents before children, its coinbase, and proofs of offences.
 
         The time is `time_ms`, or one past the parent's when a clock here is behind. Raises BlockError when the result
         would be invalid for any reason but a signature.
         """
         height = self.height + 1
         self._check_proposer(height, proposer)
-        size = sum(tx.size for tx in transactions)
+        voters = self._convict(height, evidence, judge)
+        size = sum(tx.size for tx in transactions) + sum(len(item) + EVIDENCE_OVERHEAD_BYTES for item in evidence)
         self._check_limits(height, len(transactions), BLOCK_OVERHEAD_BYTES + size)
         listed = codec.TransactionBatch.decode(b"".join([tx.encoded for tx in transactions]), count=len(transactions))
         _, effects = self._execute(height, listed, 0)
         coinbase = self._coinbase(height, proposer, effects.fees)
         body = [*coinbase, *transactions]
-        self._check_limits(height, len(body), BLOCK_OVERHEAD_BYTES + sum(tx.size for tx in body))
+        self._check_limits(height, len(body), BLOCK_OVERHEAD_BYTES + size + sum(tx.size for tx in coinbase))
         batch = codec.TransactionBatch.decode(b"".join([tx.encoded for tx in body]), count=len(body))
         spent, effects = self._execute(height, batch, len(coinbase))
         header = Header(
@@ -271,21 +289,29 @@ class Ledger:
             epoch=self.epoch,
             time_ms=max(time_ms, self.tip_time + 1),
             parent=self.tip,
-            tx_root=tx_root(body),
+            tx_root=tx_root(body, evidence),
             commitment=self.coins.commitment_after(effects, height).digest(),
-            next_set=self._set_after(height, closes_epoch, spent, effects).hash(),
+            next_set=self._set_after(height, closes_epoch, voters, spent, effects).hash(),
         )
         self._check_header(header, None)
-        return Block.create(header, body).encoded
+        return Block.create(header, body, evidence).encoded
 
-    def check_block(self, data: bytes, *, now_ms: int | None = None, verified: Container[bytes] | None = None) -> BlockCheck:
+    def check_block(
+        self,
+        data: bytes,
+        *,
+        now_ms: int | None = None,
+        verified: Container[bytes] | None = None,
+        judge: Judge | None = None,
+    ) -> BlockCheck:
         """Everything about a proposed next block but signatures.
 
         Raises BlockError with one of the reasons malformed, oversized, too-many-transactions, bad-height, bad-parent,
-        bad-epoch, bad-proposer, bad-time, early-close, bad-tx-root, bad-coinbase, double-spend, missing-input,
-        bad-next-set, bad-commitment, or one of `checks.REASONS` that is not policy.
+        bad-epoch, bad-proposer, bad-time, early-close, bad-tx-root, bad-evidence, bad-coinbase, double-spend,
+        missing-input, bad-next-set, bad-commitment, or one of `checks.REASONS` that is not policy.
         now_ms: this node's clock, for a fresh proposal; None when a certificate justifies the block, whose validity
-        then depends on no clock. verified: wtxids whose witnesses were verified here before.
+        then depends on no clock. verified: wtxids whose witnesses were verified here before. judge: reads the evidence in the
+        block; without one, a block that has any is refused.
         """
         limit = self.genesis.max_block_bytes
         if len(data) > limit:
@@ -298,7 +324,8 @@ class Ledger:
         header, height, batch = block.header, block.height, block.batch
         self._check_limits(height, batch.count, len(data))
         if block.root() != header.tx_root:
-            raise BlockError("bad-tx-root", f"block {height}: transactions are not those of the header's tx_root")
+            raise BlockError("bad-tx-root", f"block {height}: the body is not the one of the header's tx_root")
+        voters = self._convict(height, block.evidence, judge)
         first = block.coinbases
         spent, effects = self._execute(height, batch, first)
         coinbase = self._coinbase(height, header.proposer, effects.fees)
@@ -308,7 +335,7 @@ class Ledger:
                 f"block {height}: the first transaction does not pay the proposer {effects.fees} of fees and "
                 f"{self.genesis.subsidy_at(height)} of subsidy",
             )
-        next_set = self._set_after(height, header.closes_epoch, spent, effects)
+        next_set = self._set_after(height, header.closes_epoch, voters, spent, effects)
         if next_set.hash() != header.next_set:
             raise BlockError("bad-next-set", f"block {height}: {header.next_set.hex()} is not the next masternode set")
         commitment = self.coins.commitment_after(effects, height)
@@ -424,14 +451,57 @@ class Ledger:
             return [point for point in split(effects.spent, params.OUTPOINT_BYTES) if point in self.registry], effects
         return [], effects
 
-    def _set_after(self, height: int, closes_epoch: bool, spent: Sequence[bytes], effects: transfers.Effects) -> MasternodeSet:
-        """The set that votes at the next height. A closing block that would leave too few keeps the old set."""
+    def objection(self, accusation: Accusation) -> str | None:
+        """Why the next block cannot convict anybody with this, or None when it can.
+
+        Decided from the coins and the set alone, so that every node decides the same.
+        """
+        operator = accusation.operator.hex()
+        if self.masternodes.index_of(accusation.operator) is None:
+            return f"{operator} has no seat in epoch {self.epoch}"
+        if accusation.operator in self.masternodes.convicted:
+            return f"{operator} is convicted already"
+        if not self.epoch - 1 <= accusation.epoch <= self.epoch:
+            return f"it is of epoch {accusation.epoch}, the open one is {self.epoch}"
+        if accusation.decided > self.height:
+            return f"it rests on height {accusation.decided}, the tip is {self.height}"
+        for point, held in zip(accusation.unspent, self.coins.committed(accusation.unspent), strict=True):
+            if not held:
+                return f"it rests on coin {point.hex()}, which is spent or in no block"
+        return None
+
+    def _convict(self, height: int, evidence: Sequence[bytes], judge: Judge | None) -> MasternodeSet:
+        """The set with the marks that the evidence in the next block makes. Raises BlockError(bad-evidence)."""
+        convicted: set[bytes] = set()
+        for place, item in enumerate(evidence):
+            where = f"block {height}, evidence {place}"
+            if judge is None:
+                raise BlockError("bad-evidence", f"{where}: nobody here can read it")
+            try:
+                accusation = judge(item)
+            except (DecodeError, CertificateError) as error:
+                raise BlockError("bad-evidence", f"{where}: {error}") from error
+            problem = self.objection(accusation)
+            if problem is None and accusation.operator in convicted:
+                problem = f"{accusation.operator.hex()} is convicted twice"
+            if problem is not None:
+                raise BlockError("bad-evidence", f"{where}: {problem}")
+            convicted.add(accusation.operator)
+        return self.masternodes.convict(convicted)
+
+    def _set_after(
+        self, height: int, closes_epoch: bool, voters: MasternodeSet, spent: Sequence[bytes], effects: transfers.Effects
+    ) -> MasternodeSet:
+        """The set that votes at the next height: `voters`, this epoch's with its marks, or, after a closing block, the new one.
+
+        A closing block that would leave too few keeps the old set, and forgives.
+        """
         if not closes_epoch:
-            return self.masternodes
+            return voters
         registry = self.registry.copy()
         self._change_registry(registry, height, spent, effects)
-        new = registry.masternode_set()
-        return new if len(new) >= self.genesis.min_masternodes else self.masternodes
+        new = registry.masternode_set(exclude=voters.convicted)
+        return new if len(new) >= self.genesis.min_masternodes else voters.unmarked()
 
     @staticmethod
     def _change_registry(registry: Registry, height: int, spent: Iterable[bytes], effects: transfers.Effects) -> None:

@@ -25,7 +25,10 @@ _PLACE = struct.Struct("<QQ")  # epoch, height
 
 @dataclass(frozen=True, slots=True)
 class TrustedSet:
-    """The masternodes that vote in `epoch`, at every height above `height`, on the chain `chain_id` (32 bytes)."""
+    """The masternodes that vote in `epoch`, at every height above `height`, on the chain `chain_id` (32 bytes).
+
+    Who is convicted votes on until the epoch ends, so light proofs do without the marks: sets stand here as the epoch began.
+    """
 
     chain_id: bytes
     epoch: int
@@ -45,7 +48,7 @@ class TrustedSet:
         """
         trusted, members = Header.decode(header), MasternodeSet.decode(masternodes)
         _check_named(trusted, members)
-        return cls(chain_id, trusted.epoch + trusted.closes_epoch, trusted.height, members)
+        return cls(chain_id, trusted.epoch + trusted.closes_epoch, trusted.height, members.unmarked())
 
     def encode(self) -> bytes:
         """For a wallet that keeps how far it has come (docs/formats.md)."""
@@ -60,8 +63,8 @@ class TrustedSet:
         epoch, height = reader.fields(_PLACE)
         start = reader.offset
         masternodes = MasternodeSet.decode(reader.rest())
-        if not masternodes:
-            raise reader.error("no masternodes", start)
+        if not masternodes or masternodes.convicted:
+            raise reader.error(f"{len(masternodes)} masternodes, {len(masternodes.convicted)} of them convicted", start)
         return cls(chain_id, epoch, height, masternodes)
 
     @property
@@ -88,13 +91,17 @@ class TrustedSet:
     def after(self, header: Header, masternodes: MasternodeSet | None) -> TrustedSet:
         """Who votes above a header that `check_commit` has passed; `masternodes`: None when they are the same as there.
 
-        Raises CertificateError(wrong-set) when the header names another set, or the same one is written out.
+        Within an epoch nothing but who is convicted may change. Raises CertificateError(wrong-set) when it is otherwise, when
+        the header names another set, or the same one is written out.
         """
         if masternodes == self.masternodes:
             raise CertificateError("wrong-set", f"the masternode set above height {header.height} is the one that voted there")
         members = self.masternodes if masternodes is None else masternodes
         _check_named(header, members)
-        return TrustedSet(self.chain_id, self.epoch + header.closes_epoch, header.height, members)
+        if members.unmarked() != (members if header.closes_epoch else self.masternodes):
+            what = f"the masternode set above height {header.height} is not the one that the epoch began with"
+            raise CertificateError("wrong-set", what)
+        return TrustedSet(self.chain_id, self.epoch + header.closes_epoch, header.height, members.unmarked())
 
 
 def _check_named(header: Header, masternodes: MasternodeSet) -> None:

@@ -11,10 +11,11 @@ empties the tables, and taken away in the one that writes the last rows. While i
 from __future__ import annotations
 
 from collections.abc import Container
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from timecoin._core import codec, hashing
+from timecoin._core import codec
 from timecoin.errors import BlockError, DecodeError, StorageError
 from timecoin.ledger.blocks import Delta, Header
 from timecoin.ledger.genesis import Genesis
@@ -25,6 +26,7 @@ from timecoin.node.storage import Storage
 from timecoin.replica import journal, tables
 from timecoin.replica.audit import Progress, certificate_problems, told
 from timecoin.replica.layout import BlockRecorder
+from timecoin.replica.misconduct import judge
 from timecoin.replica.tables import BLOCKS, META, Change, Keeping, Write, decode_indexes, height_key
 
 # The tables that follow from the blocks.
@@ -117,11 +119,11 @@ def _meta_number(storage: Storage, name: bytes, default: int) -> int:
 def _check_block(storage: Storage, height: int, block: bytes, parent: bytes) -> bytes:
     """A block's hash. StorageError unless it is whole, certified, and follows `parent`."""
     try:
-        fields, block_hash, batch = codec.decode_block(block)
+        decoded = codec.decode_block(block)
     except DecodeError as error:
         raise StorageError(f"the store cannot be rebuilt: block {height} does not decode: {error}") from error
-    header = Header.from_fields(fields)
-    if (header.height, header.parent, header.tx_root) != (height, parent, hashing.merkle_root(batch.wtxids)):
+    header, block_hash = Header.from_fields(decoded.header), decoded.hash
+    if (header.height, header.parent) != (height, parent) or not decoded.is_bound():
         raise StorageError(f"the store cannot be rebuilt: block {height} is damaged or does not follow the one below it")
     for problem in certificate_problems(storage, height, header, block_hash):
         raise StorageError(f"the store cannot be rebuilt: {problem}")
@@ -175,6 +177,6 @@ class _Everything(Container[bytes]):
 
 def _apply(ledger: Ledger, block: bytes) -> Delta:
     """Check a block but for its signatures, and apply it."""
-    check = ledger.check_block(block, verified=_Everything())
+    check = ledger.check_block(block, verified=_Everything(), judge=partial(judge, chain_id=ledger.chain_id))
     check.complete(b"")
     return ledger.apply(check)

@@ -270,8 +270,8 @@ class Node:
                 log.debug("transaction final", extra=fields(txid=txid, ms=None if took is None else round(took, 1)))
             case Void(txid):
                 self._watch.voided(txid)
-            case Equivocated(voter, epoch):
-                log.warning("equivocation", extra=fields(voter=voter, epoch=epoch))
+            case Equivocated(voter, epoch, operator):
+                log.warning("equivocation", extra=fields(voter=voter, epoch=epoch, operator=operator))
             case Resigned(voter, epoch):
                 log.critical("the operator key signs elsewhere, or votes were lost", extra=fields(voter=voter, epoch=epoch))
 

@@ -8,6 +8,7 @@ the removal from the pool are one durable transaction.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from timecoin._core import codec
 from timecoin.consensus.certificates import PhaseCertificate, VoteKind
@@ -15,12 +16,14 @@ from timecoin.consensus.core import Seat
 from timecoin.consensus.fastpath import FastPath
 from timecoin.consensus.pbft import BlockInfo, BuildRequest, Timing
 from timecoin.errors import BlockError, DecodeError
-from timecoin.ledger.blocks import Delta
+from timecoin.ledger.blocks import EVIDENCE_OVERHEAD_BYTES, Delta
 from timecoin.ledger.pool import PoolState, TransactionPool
 from timecoin.ledger.state import BlockCheck, Ledger
 from timecoin.replica.layout import BlockRecorder
+from timecoin.replica.misconduct import Misconduct, judge
 from timecoin.replica.outbox import Outbox
 
+_EVIDENCE_SHARE = 4  # evidence takes at most so small a part of our blocks
 _MOST_BACKOFF = 64  # heights without contested transactions after failed first views
 
 
@@ -45,8 +48,11 @@ class Chain:
         recorder: BlockRecorder,
         *,
         operator: bytes | None,
+        misconduct: Misconduct | None = None,
     ) -> None:
         self.ledger = ledger
+        self._misconduct = misconduct
+        self._judge = partial(judge, chain_id=ledger.chain_id)
         self._recorder = recorder
         self._pool = pool
         self._out = out
@@ -68,7 +74,7 @@ class Chain:
     def check(self, block: bytes, wall: int | None, then: Callable[[bytes, BlockInfo | None], None], digest: bytes) -> None:
         """Judge a block on the present tip; `then(digest, info)` at once or when its signatures are verified."""
         try:
-            check = self.ledger.check_block(block, now_ms=wall, verified=self._pool.wtxids)
+            check = self.ledger.check_block(block, now_ms=wall, verified=self._pool.wtxids, judge=self._judge)
         except BlockError:
             then(digest, None)
             return
@@ -103,22 +109,28 @@ class Chain:
         if not certified_only:
             exclude = self._too_early(fastpath, now)
         room, size = genesis.block_room()
+        evidence = self._misconduct.for_block(size // _EVIDENCE_SHARE) if self._misconduct is not None else []
+        size -= sum(len(item) + EVIDENCE_OVERHEAD_BYTES for item in evidence)
         chosen = self._pool.select(
             self.ledger.coins, room, size, certified_only=certified_only or request.certified_only, exclude=exclude
         )
-        closes = request.height >= self.ledger.nominal_last and self._may_close({tx.txid for tx in chosen})
+        closes = request.height >= self.ledger.nominal_last and self._may_close({tx.txid for tx in chosen}, fastpath)
         me = self.seat().me
         assert me is not None, "only a leader builds"
-        block = self.ledger.build_block(chosen, proposer=me, time_ms=wall, closes_epoch=closes)
-        check = self.ledger.check_block(block, verified={tx.wtxid for tx in chosen})
+        block = self.ledger.build_block(
+            chosen, proposer=me, time_ms=wall, closes_epoch=closes, evidence=evidence, judge=self._judge
+        )
+        check = self.ledger.check_block(block, verified={tx.wtxid for tx in chosen}, judge=self._judge)
         check.complete(b"")
         self._checks[check.block.hash] = check
         if request.view == 0 and any(fastpath.contested(tx.txid) for tx in chosen):
             self._contesting = check.block.hash
         return block, info_of(check)
 
-    def _may_close(self, chosen: set[bytes]) -> bool:
-        """Whether every certified pending transaction whose body is here is in the block."""
+    def _may_close(self, chosen: set[bytes], fastpath: FastPath) -> bool:
+        """Whether every certified pending transaction whose body is here is in the block, and all that we ACKed (R1)."""
+        if not all(txid in chosen for txid in fastpath.acked()):
+            return False
         return all(entry.tx.txid in chosen for entry in self._pool if entry.state is not PoolState.PENDING)
 
     def _too_early(self, fastpath: FastPath, now: int) -> set[bytes]:
@@ -150,6 +162,8 @@ class Chain:
         delta = self.ledger.apply(check)
         self._checks.clear()
         self._note_contest(digest, delta.height)
+        if self._misconduct is not None:
+            self._misconduct.committed(delta.block)
         self._out.record(delta, self._recorder.changes(delta, certificate.encode()))
         return delta
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from typing import NamedTuple
 
-from timecoin._core import codec, hashing, lthash
+from timecoin._core import codec, lthash
 from timecoin.errors import DecodeError
 from timecoin.ledger.coins import coin_element, records_of
 from timecoin.ledger.transactions import Output, Transaction
@@ -68,13 +68,13 @@ def _block_problems(store: Store, height: int) -> Generator[str, None, list[byte
         yield f"block {height} is missing"
         return []
     try:
-        decoded, block_hash, batch = codec.decode_block(block)
+        decoded = codec.decode_block(block)
     except DecodeError as error:
         yield f"block {height} does not decode: {error}"
         return []
-    if store.get(tables.HASHES, block_hash) != height_key(height) or hashing.merkle_root(batch.wtxids) != decoded[7]:
+    if store.get(tables.HASHES, decoded.hash) != height_key(height) or not decoded.is_bound():
         yield f"block {height} is not the one of its header"
-    txids = batch.txids
+    txids = decoded.transactions.txids
     return [txids[at : at + 32] for at in range(0, len(txids), 32)]
 
 
@@ -94,7 +94,7 @@ def _epoch_problems(store: Store, at: Standing) -> Iterator[str]:
             yield f"the masternode set of epoch {epoch} does not decode: {error}"
             continue
         header = header_at(store, start)
-        if header is not None and header.next_set != masternodes.hash():
+        if header is not None and header.next_set != masternodes.unmarked().hash():
             yield f"the masternode set of epoch {epoch} is not the one that the header at height {start} names"
     if store.count(tables.EPOCHS) != at.epoch + 1 and at.first_block == 1:
         yield f"there are masternode sets of {store.count(tables.EPOCHS)} epochs, the open one is {at.epoch}"
@@ -121,7 +121,7 @@ def _undo_problems(store: Store, at: Standing) -> Iterator[str]:
 
 def take_back(state: lthash.LtHash, height: int, block: bytes, undo: bytes) -> None:
     """The commitment's state before a block, from that after it. Raises DecodeError."""
-    _, _, batch = codec.decode_block(block)
+    batch = codec.decode_block(block).transactions
     created: dict[bytes, Output] = {}
     for place in range(batch.count):
         tx = Transaction.from_batch(batch, place)

@@ -100,10 +100,11 @@ class Committed(NamedTuple):
 
 
 class Equivocated(NamedTuple):
-    """A masternode signed two messages that contradict each other."""
+    """It is proven that a masternode signed what contradicts itself. `voter`: its place in the open epoch, if it has one."""
 
-    voter: int
+    voter: int | None
     epoch: int
+    operator: bytes
 
 
 class Resigned(NamedTuple):

@@ -18,7 +18,7 @@ from timecoin.replica.tables import Store, height_key
 
 
 class Opening(NamedTuple):
-    """How an epoch began: the height that closed the one before (0 for epoch 0), and who votes."""
+    """How an epoch began: the height that closed the one before (0 for epoch 0), and who votes, nobody convicted yet."""
 
     height: int
     masternodes: MasternodeSet
@@ -26,7 +26,8 @@ class Opening(NamedTuple):
 
 def opening(store: Store, epoch: int) -> Opening:
     """Raises StorageError when the store has no such epoch."""
-    return Opening(*layout.decode_epoch(required(store, tables.EPOCHS, layout.epoch_key(epoch))))
+    height, masternodes = layout.decode_epoch(required(store, tables.EPOCHS, layout.epoch_key(epoch)))
+    return Opening(height, masternodes.unmarked())
 
 
 def certified(store: Store, height: int) -> tuple[bytes, bytes]:

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from itertools import islice
@@ -87,6 +88,7 @@ class Gossip:
         self._pause = _REPEAT_MS
         self._body_asked: tuple[bytes, int] = (b"", 0)
         self._rotation = 0
+        self._shown = 0  # where in our ACKs the next certificates are that we repeat
 
     # --- transactions
 
@@ -107,7 +109,7 @@ class Gossip:
             if self._admission.is_known(txid) or wanted.asked >= _ASK_TIMES or not self.peers:
                 del self._wanted[txid]
                 continue
-            peer = wanted.hint if wanted.asked == 0 and wanted.hint in self.peers else self._next_peer()
+            peer = wanted.hint if wanted.asked == 0 and wanted.hint in self.peers else self.next_peer()
             wanted.asked += 1
             wanted.at = now + _ASK_AGAIN_MS
             self._wanted.move_to_end(txid)
@@ -117,7 +119,8 @@ class Gossip:
             for at in range(0, len(txids), params.MAX_ASKED_TXS):
                 self._out.send(Kind.GET_TRANSACTIONS, encode_ids(txids[at : at + params.MAX_ASKED_TXS]), to=peer)
 
-    def _next_peer(self) -> int | None:
+    def next_peer(self) -> int | None:
+        """One peer after the other."""
         self._rotation += 1
         return list(self.peers)[self._rotation % len(self.peers)] if self.peers else None
 
@@ -183,11 +186,10 @@ class Gossip:
             held = fastpath.kept(voter)
             gaps: list[tuple[int, int]] = []
             for first, last in runs:
-                for number in held:
-                    if first <= number <= last:
-                        if first < number:
-                            gaps.append((first, number - 1))
-                        first = number + 1
+                for number in held[bisect_left(held, first) : bisect_right(held, last)]:
+                    if first < number:
+                        gaps.append((first, number - 1))
+                    first = number + 1
                 if first <= last:
                     gaps.append((first, last))
             if gaps:
@@ -211,20 +213,21 @@ class Gossip:
                 self._out.send(Kind.VOTE_BATCH, payload, to=peer)
 
     def _send_certificates(self) -> None:
-        """CERT(T) and T for what we ACKed and what is still in no block."""
+        """CERT(T) and T for what we ACKed and what is still in no block: some now, the next ones the next time."""
         fastpath = self._core.fastpath
+        acked = list(fastpath.acked())
+        if not acked:
+            return
+        self._shown %= len(acked)
+        chosen = (acked[self._shown :] + acked[: self._shown])[:_MOST_CERTIFICATES]
+        self._shown += len(chosen)
         bodies = []
-        sent = 0
-        for txid in fastpath.acked():
+        for txid in chosen:
             tx = self._admission.body(txid)
             certificate = fastpath.certificate(VoteKind.LOCK, txid)
-            if tx is None or certificate is None:
-                continue
-            bodies.append(tx)
-            self._out.send(Kind.VOTE_CERTIFICATE, certificate.encode())
-            sent += 1
-            if sent == _MOST_CERTIFICATES:
-                break
+            if tx is not None and certificate is not None:
+                bodies.append(tx)
+                self._out.send(Kind.VOTE_CERTIFICATE, certificate.encode())
         self.send_transactions(bodies)
 
     # --- blocks
@@ -269,7 +272,7 @@ class Gossip:
         """A certificate is here, its block is not."""
         if self._body_asked[0] != digest or self._body_asked[1] + _ASK_AGAIN_MS <= now:
             self._body_asked = (digest, now)
-            peer = self._next_peer()
+            peer = self.next_peer()
             if peer is not None:
                 self._out.send(Kind.GET_BODY, digest, to=peer)
 

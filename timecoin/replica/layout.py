@@ -159,8 +159,8 @@ class BlockRecorder:
         ]
         if height > tables.UNDO_BLOCKS:
             found.append(Write(tables.UNDO, height_key(height - tables.UNDO_BLOCKS), None))
-        if delta.header.closes_epoch:
-            found.append(Write(tables.EPOCHS, epoch_key(delta.epoch), encode_epoch(height, delta.masternodes)))
+        if delta.header.closes_epoch or delta.block.evidence:
+            found.append(Write(tables.EPOCHS, epoch_key(delta.epoch), encode_epoch(delta.epoch_start, delta.masternodes)))
         if self._keeping.transaction_index:
             places = [key + place.to_bytes(4, "big") for place in range(len(delta.txids))]
             found.append(Bulk(tables.TRANSACTIONS, (), delta.txids, places))

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 from timecoin.consensus.certificates import PhaseCertificate, domain
@@ -24,6 +25,7 @@ from timecoin.ledger.checks import MESSAGE_BYTES
 from timecoin.ledger.genesis import Genesis
 from timecoin.ledger.state import BlockCheck, Ledger
 from timecoin.ledger.transactions import split
+from timecoin.replica.misconduct import judge
 from timecoin.replica.signatures import KEY_BYTES, SIGNATURE_BYTES, SignatureColumns, first_failure, worker_processes
 
 BATCH_SIGNATURES = 4096
@@ -212,6 +214,7 @@ class _Replay:
 
     def __init__(self, genesis: Genesis, verifier: _Verifier, progress: Callable[[Progress], None] | None) -> None:
         self._ledger = Ledger(genesis)
+        self._judge = partial(judge, chain_id=genesis.chain_id)
         self._verifier = verifier
         self._progress = progress
         self._kinds = (
@@ -264,7 +267,7 @@ class _Replay:
     def _take(self, block: bytes, certificate: bytes) -> None:
         """Replays one block and collects its signatures. Raises BlockError, CertificateError."""
         ledger = self._ledger
-        check = ledger.check_block(block)
+        check = ledger.check_block(block, judge=self._judge)
         self._collect_certificate(check, certificate)
         found = check.signatures
         self._kinds[_TRANSFER].add(

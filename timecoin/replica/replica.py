@@ -12,11 +12,11 @@ that the node must stop.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from timecoin import params
 from timecoin._core import hashing
-from timecoin.consensus.certificates import PhaseCertificate, VoteCertificate
+from timecoin.consensus.certificates import BatchHeader, Check, PhaseCertificate, VoteCertificate
 from timecoin.consensus.core import (
     Admit,
     Applied,
@@ -29,19 +29,21 @@ from timecoin.consensus.core import (
     Receive,
     Tick,
 )
-from timecoin.consensus.evidence import Evidence
+from timecoin.consensus.evidence import DoubleLock, Evidence
 from timecoin.consensus.messages import Message, NewView, Proposal, VoteBatch, sign
 from timecoin.consensus.pbft import BlockInfo, Draft, Timing
-from timecoin.errors import BlockError, DecodeError, ProtocolError, ValidationError
+from timecoin.errors import ProtocolError, ValidationError
 from timecoin.ledger.genesis import Genesis
 from timecoin.ledger.pool import TransactionPool
 from timecoin.ledger.transactions import Transaction
 from timecoin.replica import audit, journal, payloads, tables
 from timecoin.replica.admission import Admission
+from timecoin.replica.catchup import CatchUp
 from timecoin.replica.chain import Chain, body_matches
-from timecoin.replica.effects import Commit, Committed, Effects, Equivocated, Final, Resigned, SignatureJob, Void
+from timecoin.replica.effects import Commit, Committed, Effects, Final, Resigned, SignatureJob, Void
 from timecoin.replica.gossip import Gossip
 from timecoin.replica.layout import BlockRecorder
+from timecoin.replica.misconduct import Misconduct
 from timecoin.replica.outbox import Outbox
 from timecoin.replica.restart import Restart
 from timecoin.replica.wire import Kind
@@ -79,7 +81,7 @@ class Replica:
     ) -> None:
         self.genesis = genesis
         self.now = now
-        self.wall = wall
+        self.wall = self._started = wall
         self.out = Outbox()
         self.ledger = journal.restore_ledger(genesis, store, coin_cache_bytes=coin_cache_bytes, progress=progress)
         self.pool = TransactionPool()
@@ -93,7 +95,8 @@ class Replica:
             coins=tables.number(store, tables.META_COINS),
             first_block=tables.number(store, tables.META_FIRST_BLOCK),
         )
-        self._chain = Chain(self.ledger, self.pool, timing, self.out, recorder, operator=operator)
+        self.misconduct = Misconduct(self.ledger, store, self.out)
+        self._chain = Chain(self.ledger, self.pool, timing, self.out, recorder, operator=operator, misconduct=self.misconduct)
         past = journal.read_past(store, self.ledger)
         seat = self._chain.seat(may_vote=self._may_vote)
         self.core = Core(seat, self.ledger.height, timing, self.ledger.coins, now, sequence=past.sequence)
@@ -104,9 +107,10 @@ class Replica:
         self._vote_keys = journal.VoteKeys()
         self._relaying = 0  # the second that `_relayed` counts
         self._relayed: dict[int, int] = {}  # voter -> its messages that were passed on
-        self._reported: set[tuple[int, int]] = set()
         self._hint: int | None = None  # the peer whose votes were counted last: it has the transactions
-        self._applying = False
+        self._catchup = CatchUp(
+            self._chain, self.gossip, self.out, lambda digest, certificate: self._apply(digest, certificate, voted=False)
+        )
         Restart(self.ledger, self.core, self.admission, self.out, seat.me, now).resume(past, self._vote_keys)
         self._pump()
 
@@ -126,10 +130,19 @@ class Replica:
         self.core.step(Tick(), self.now)
         if self.gossip.tick(self.now):
             self.gossip.repeat_transactions(self.pool, self.now)
+            self.misconduct.tell()
             for message in self.core.height.latest():
                 self.out.send(journal.kind_of(message), message.encode())
+            peer = self.gossip.next_peer()
+            if peer is not None:
+                self._tell_heard(peer)
             self.out.send(Kind.STATUS, payloads.encode_status(self.ledger.height, self.ledger.tip))
         self._pump()
+
+    def _tell_heard(self, peer: int) -> None:
+        """What others said of the open height: who said it may not be connected to this peer."""
+        for message in self.core.height.heard():
+            self.out.send(journal.kind_of(message), message.encode(), to=peer)
 
     def deadline(self) -> int | None:
         """When `tick` is wanted at the latest."""
@@ -154,9 +167,11 @@ class Replica:
 
     def peer_joined(self, peer: int) -> None:
         self.gossip.greet(peer, [entry.tx for entry in self.pool])
+        self.misconduct.tell(peer)
         self.out.send(Kind.STATUS, payloads.encode_status(self.ledger.height, self.ledger.tip), to=peer)
         for message in self.core.height.latest():
             self.out.send(journal.kind_of(message), message.encode(), to=peer)
+        self._tell_heard(peer)
 
     def peer_left(self, peer: int) -> None:
         self.gossip.forget(peer)
@@ -198,6 +213,7 @@ class Replica:
                 Kind.GET_VOTES: self._receive_get_votes,
                 Kind.GET_BODY: self._receive_get_body,
                 Kind.BODY: self._receive_body,
+                Kind.EVIDENCE: self._receive_evidence,
             }
             handlers[kind](peer, payload)
         self._pump()
@@ -244,28 +260,59 @@ class Replica:
             message.inspect(self.core.quorum)
         except ValidationError as error:
             raise ProtocolError(f"invalid message: {error}") from error
+        if isinstance(message, VoteBatch):
+            self._inspect_header(message.header)
+
+    def _inspect_header(self, header: BatchHeader) -> None:
+        """R4: no correct masternode seals a batch after the height before the epoch's nominal last is decided.
+
+        So a batch that claims a height which never comes, to escape conviction for its LOCKs, is no vote.
+        """
+        latest = self.ledger.nominal_last - 2
+        if not self.ledger.epoch_start <= header.decided <= latest:
+            raise ProtocolError(f"a vote batch of height {header.decided}, from {self.ledger.epoch_start} to {latest}")
 
     def _verify(self, message: Message, peer: int, kind: Kind, payload: bytes) -> None:
-        """Verify what is signed in a message; then relay it and step it in."""
+        """Verify what is signed in a message; then relay it and step it in.
+
+        The sender's own signature comes first: only a masternode makes others verify the signatures of a whole NEW-VIEW.
+        """
         epoch = self.ledger.epoch
         checks = message.checks(self.genesis.chain_id)
-        keys = [self._operators[check.voter] for check in checks]
 
         def then(verdicts: bytes) -> None:
             if not all(verdicts):
                 self.out.charge(peer, 50, f"{kind.name}: a signature does not verify")
-                return
-            if epoch != self.ledger.epoch:
-                return
-            if self.core.is_foreign(message):
-                self._resign()
-            self._hint = peer
-            if self.core.step(Receive(message), self.now) and self._may_relay(message.voter):
-                self.out.send(kind, payload, exclude=peer)
-            if isinstance(message, VoteBatch):
-                self._store_batch(message, payload)
+            elif epoch == self.ledger.epoch:
+                self._verified(message, peer, kind, payload)
 
-        self.out.urgent.add(keys, [check.message for check in checks], [check.signature for check in checks], then)
+        def enveloped(verdicts: bytes) -> None:
+            if all(verdicts) and epoch == self.ledger.epoch:
+                self._check(checks[1:], then)
+            else:
+                then(verdicts)
+
+        if isinstance(message, NewView):
+            self._check(checks[:1], enveloped)
+        else:
+            self._check(checks, then)
+
+    def _check(self, checks: Sequence[Check], then: Callable[[bytes], None]) -> None:
+        self.out.urgent.add(
+            [self._operators[check.voter] for check in checks],
+            [check.message for check in checks],
+            [check.signature for check in checks],
+            then,
+        )
+
+    def _verified(self, message: Message, peer: int, kind: Kind, payload: bytes) -> None:
+        if self.core.is_foreign(message):
+            self._resign()
+        self._hint = peer
+        if self.core.step(Receive(message), self.now) and self._may_relay(message.voter):
+            self.out.send(kind, payload, exclude=peer)
+        if isinstance(message, VoteBatch):
+            self._store_batch(message, payload)
 
     def _may_relay(self, voter: int) -> bool:
         """A voter's messages are passed on at a bounded rate, so that none makes correct nodes flood each other."""
@@ -305,6 +352,8 @@ class Replica:
             certificate.check_votes(epoch, self.core.quorum)
         except ValidationError as error:
             raise ProtocolError(f"invalid certificate: {error}") from error
+        for proof in certificate.proofs:
+            self._inspect_header(proof.header)
         if len(certificate.proofs) < self.core.quorum.q:
             raise ProtocolError(f"a certificate of {len(certificate.proofs)} votes, {self.core.quorum.q} needed")
         checks = certificate.signatures(self.genesis.chain_id)
@@ -317,12 +366,7 @@ class Replica:
                 if self.core.step(Certified(certificate), self.now):
                     self.out.send(Kind.VOTE_CERTIFICATE, payload, exclude=peer)
 
-        self.out.urgent.add(
-            [self._operators[check.voter] for check in checks],
-            [check.message for check in checks],
-            [check.signature for check in checks],
-            then,
-        )
+        self._check(checks, then)
 
     def _receive_status(self, peer: int, payload: bytes) -> None:
         height, _ = payloads.decode_status(payload)
@@ -367,13 +411,17 @@ class Replica:
             raise ProtocolError("a BODY that is not the one of its hash")
         self.core.step(Body(digest, payload), self.now)
 
+    def _receive_evidence(self, peer: int, payload: bytes) -> None:
+        if self._is_new(Kind.EVIDENCE, payload):
+            self.misconduct.receive(peer, payload)
+
     # --- consensus
 
     def _pump(self) -> None:
         """Carry out what consensus wants until it wants nothing more."""
         while True:
             self._admit()
-            self._apply_fetched()
+            self._catchup.advance(self.now)
             ready = self.core.ready()
             if not ready and not self.admission.admitted:
                 return
@@ -401,8 +449,10 @@ class Replica:
             if self.admission.finalize(txid, self.now) or self.core.fastpath.was_committed(txid):
                 self.out.event(Final(txid))
         self.gossip.want(ready.wanted, self._hint, self.now)
-        for evidence in ready.evidence:
-            self._report(evidence)
+        for contradiction in ready.contradictions:
+            self.misconduct.found(Evidence.of(self._operators[contradiction.first.voter], contradiction))
+        for double_lock in ready.double_locks:
+            self._report_locks(double_lock)
         if ready.batch is not None:
             self._send_batch(ready.batch)
         for draft in ready.drafts:
@@ -421,13 +471,11 @@ class Replica:
         if ready.decision is not None:
             self._apply(ready.decision.digest, ready.decision.certificate, voted=True)
 
-    def _report(self, evidence: Evidence) -> None:
-        """One proof for each epoch and voter is enough, and is all that is kept."""
-        if (evidence.epoch, evidence.voter) not in self._reported:
-            self._reported.add((evidence.epoch, evidence.voter))
-            key = evidence.epoch.to_bytes(8, "big") + evidence.voter.to_bytes(4, "big")
-            self.out.write(tables.EVIDENCE, key, evidence.encode())
-            self.out.event(Equivocated(evidence.voter, evidence.epoch))
+    def _report_locks(self, found: DoubleLock) -> None:
+        bodies = [self.admission.body(txid) for txid in (found.first_txid, found.second_txid)]
+        first, second = (tx.encoded if tx is not None else b"" for tx in bodies)
+        if first and second:
+            self.misconduct.found(Evidence.of_locks(self._operators[found.voter], found, first, second))
 
     def _judged(self, digest: bytes, info: BlockInfo | None) -> None:
         self.core.step(Judged(digest, info), self.now)
@@ -470,12 +518,16 @@ class Replica:
     # --- blocks
 
     def _apply(self, digest: bytes, certificate: PhaseCertificate, *, voted: bool) -> None:
-        """`voted`: decided by votes that came here, not fetched."""
+        """`voted`: decided by votes that came here, not fetched.
+
+        A closing was seen while running if its votes came here and its time is after our start: then this key, whose
+        store may have been lost before, has not voted in the epoch that begins. Clocks differ by so much, once each way.
+        """
         epoch = self.ledger.epoch
         check = self._chain.checked(digest)
         assert check is not None, "a decided block has been judged"
         delta = self._chain.apply(digest, certificate)
-        live = voted and abs(self.wall - delta.header.time_ms) <= params.MAX_PROPOSAL_DRIFT_MS
+        live = voted and delta.header.time_ms >= self._started + 2 * params.MAX_PROPOSAL_DRIFT_MS
         if self.ledger.epoch != epoch and (self._may_vote or live):
             self._may_vote = True
             if self._operator is not None:
@@ -484,7 +536,7 @@ class Replica:
         info = BlockInfo(
             delta.hash, delta.height, epoch, delta.header.proposer, delta.header.closes_epoch, delta.txids, delta.spends
         )
-        self.core.step(Applied(info, seat), self.now)
+        self.core.step(Applied(info, seat, certificate), self.now)
         void = self.admission.settle(delta.spends, delta.txids, delta.created, self.now)
         for txid in void:
             self.out.event(Void(txid))
@@ -503,63 +555,7 @@ class Replica:
     def _begin_epoch(self) -> None:
         """The set that votes may have changed: votes of the closed epoch count for nothing, pending transactions start anew."""
         self._operators = journal.operators_of(self.ledger.masternodes)
+        self.misconduct.begin_epoch()
         self.admission.end_epoch()
         for entry in self.pool:
             self.core.step(Admit(entry.tx.txid, entry.tx.inputs, entry.tx.size), self.now)
-
-    def _apply_fetched(self) -> None:
-        """Check the next fetched block: its certificate and the signatures in it, in one job."""
-        if self._applying:
-            return
-        fetched = self.gossip.fetched
-        while fetched.blocks and _height_of(fetched.blocks[0][0]) <= self.ledger.height:
-            fetched.blocks.popleft()
-        if not fetched.blocks:
-            self.gossip.fetch(self.now)
-            return
-        block, raw = fetched.blocks.popleft()
-        try:
-            self._check_fetched(block, PhaseCertificate.decode(raw))
-        except (BlockError, DecodeError, ValidationError) as error:
-            fetched.blocks.clear()
-            self.out.charge(fetched.peer, 100, f"a block that cannot follow height {self.ledger.height}: {error}")
-
-    def _check_fetched(self, block: bytes, certificate: PhaseCertificate) -> None:
-        digest = hashing.tagged_sha256(b"timecoin/header", block[: params.HEADER_BYTES])
-        height, epoch = self.ledger.height + 1, self.ledger.epoch
-        certificate.check_commit(epoch, height, digest, self.core.quorum)
-        checks = certificate.signatures(self.genesis.chain_id)
-        peer = self.gossip.fetched.peer
-        self._applying = True
-
-        def judged(digest: bytes, info: BlockInfo | None) -> None:
-            self._applying = False
-            if info is None:
-                self._refuse_fetched(peer, f"an invalid block at height {height}")
-            elif self.ledger.height + 1 == height:
-                self._apply(digest, certificate, voted=False)
-
-        def certified(verdicts: bytes) -> None:
-            if not all(verdicts):
-                self._applying = False
-                self._refuse_fetched(peer, f"a certificate of height {height} does not verify")
-            elif self.ledger.height + 1 == height:
-                self._chain.check(block, None, judged, digest)
-            else:
-                self._applying = False
-
-        self.out.urgent.add(
-            [self._operators[check.voter] for check in checks],
-            [check.message for check in checks],
-            [check.signature for check in checks],
-            certified,
-        )
-
-    def _refuse_fetched(self, peer: int | None, why: str) -> None:
-        self.gossip.fetched.blocks.clear()
-        self.out.charge(peer, 100, why)
-
-
-def _height_of(block: bytes) -> int:
-    """The height in an encoded header (0 when there is none)."""
-    return int.from_bytes(block[4:12], "little") if len(block) >= params.HEADER_BYTES else 0

@@ -69,12 +69,13 @@ class Summary(NamedTuple):
 
 
 class Link(NamedTuple):
-    """A step that was checked: the epoch and the set that vote above its header."""
+    """A step that was checked: the epoch that is open above its header, the height that began it, and the set that votes."""
 
     step: Step
     header: Header
     hash: bytes
     epoch: int
+    epoch_start: int
     masternodes: MasternodeSet
 
 
@@ -85,17 +86,12 @@ class _Proof:
     """
 
     def __init__(self, head: Head, first: MasternodeSet, genesis: Genesis | None) -> None:
-        self.voters = first
+        self.voters = self.masternodes = first  # who voted for the last header, and who votes above it
         self.header: Header | None = None
         self.epoch_start = 0
         self._head = head
         self._genesis = genesis
         self._trusted = TrustedSet(head.chain_id, 0, 0, first)
-
-    @property
-    def masternodes(self) -> MasternodeSet:
-        """Who votes above the last header; `voters` voted for it."""
-        return self._trusted.masternodes
 
     def add(self, step: Step) -> Link:
         """The next step. Raises SnapshotError."""
@@ -112,10 +108,11 @@ class _Proof:
             above = self._trusted.after(header, masternodes)
         except CertificateError as error:
             raise SnapshotError("bad-proof", f"snapshot: the step of epoch {epoch} proves nothing: {error}") from error
-        self.voters, self.header, self._trusted = self.masternodes, header, above
+        self.voters, self.masternodes = self.masternodes, masternodes or self.masternodes
+        self.header, self._trusted = header, above
         if header.closes_epoch:
             self.epoch_start = header.height
-        return Link(step, header, digest, above.epoch, above.masternodes)
+        return Link(step, header, digest, above.epoch, self.epoch_start, self.masternodes)
 
     def _check_place(self, header: Header, *, is_last: bool) -> None:
         epoch = self._trusted.epoch
@@ -220,9 +217,13 @@ class _Tally:
         if self.value != self._most:
             raise self._refusal("bad-supply", f"coins worth {self.value}, there are {self._most} at this height")
         if header.closes_epoch:
-            new = self.registry.masternode_set()
+            # Who voted and is registered may be missing: convicted of an offence by a block that is not in the snapshot.
+            voters = {member.operator for member in proof.voters}
+            gone = {operator for operator in voters if proof.masternodes.index_of(operator) is None}
+            new = self.registry.masternode_set(exclude=gone)
             expected = new if len(new) >= self._genesis.min_masternodes else proof.voters
-            if proof.masternodes != expected:
+            may_stay = len(self.registry.masternode_set(exclude=voters)) < self._genesis.min_masternodes
+            if proof.masternodes != expected and not (may_stay and proof.masternodes == proof.voters):
                 raise self._refusal("bad-set", "the masternode set of the new epoch is not that of the collaterals")
 
     def _refusal(self, reason: str, what: str) -> SnapshotError:
@@ -399,8 +400,8 @@ def step_changes(link: Link) -> list[Change]:
         Write(tables.CERTIFICATES, key, link.step.certificate),
         Write(tables.HASHES, link.hash, key),
     ]
-    if link.header.closes_epoch:
-        epoch = layout.encode_epoch(link.header.height, link.masternodes)
+    if link.header.closes_epoch or link.step.masternodes:
+        epoch = layout.encode_epoch(link.epoch_start, link.masternodes)
         changes.append(Write(tables.EPOCHS, layout.epoch_key(link.epoch), epoch))
     return changes
 

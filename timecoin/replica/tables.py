@@ -28,7 +28,7 @@ PROOFS = "proofs"  # kind u8, txid -> CERT(T) behind an ACK of ours, where no st
 VOTES = "votes"  # height u64, view u32, kind u8 -> own signed PBFT message
 BODIES = "bodies"  # block hash -> proposed block of the undecided height
 PREPARED = "prepared"  # height u64, view u32 -> prepared certificate behind an own COMMIT
-EVIDENCE = "evidence"  # epoch u64, voter u32 -> two signed messages that no correct masternode signs both
+EVIDENCE = "evidence"  # epoch u64, operator key -> height u64 of the block that holds it (0: none), evidence
 
 TABLES = (
     META,

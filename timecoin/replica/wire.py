@@ -29,6 +29,7 @@ class Kind(IntEnum):
     GET_VOTES = 14
     GET_BODY = 15  # a proposed block, by its hash
     BODY = 16
+    EVIDENCE = 17  # proof that a masternode contradicted itself
 
     HELLO = 32
     AUTH = 33
@@ -66,6 +67,7 @@ LIMITS: dict[Kind, Limit] = {
     Kind.GET_VOTES: Limit(1024 * 1024, 50, 200),
     Kind.GET_BODY: Limit(64, 50, 100),
     Kind.BODY: Limit(_BLOCK, 50, 100),
+    Kind.EVIDENCE: Limit(params.MAX_EVIDENCE_BYTES, 20, 300),
     Kind.HELLO: Limit(1024, 1, 2),
     Kind.AUTH: Limit(256, 1, 2),
     Kind.PING: Limit(64, 10, 20),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from timecoin.consensus.evidence import digest_of, slot_of
+from timecoin.consensus.evidence import statement
 from timecoin.consensus.messages import Message
 from timecoin.ledger.genesis import Genesis
 from timecoin.ledger.state import Ledger
@@ -42,8 +42,8 @@ class Invariants:
         return max(self._blocks, default=0)
 
     def on_signed(self, node: int, message: Message) -> None:
-        slot = (node, *slot_of(message))
-        digest = digest_of(message)
+        said = statement(message)
+        slot, digest = (node, *said.slot), said.content
         if self._signed.setdefault(slot, digest) != digest:
             raise InvariantError(f"one voice: node {node} signed {digest.hex()[:16]} and another digest in {slot}")
 

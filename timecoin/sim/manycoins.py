@@ -76,7 +76,7 @@ class ManyCoins:
             next_set=masternodes.hash(),
         )
         step = Step(header.encode(), self._certificate(header.hash()).encode(), b"")
-        link = snapshot.Link(step, header, header.hash(), 0, masternodes)
+        link = snapshot.Link(step, header, header.hash(), 0, 0, masternodes)
         coins = len(self._payments) + len(self._collaterals)
         return [
             *snapshot.first_changes(genesis, Head.of(genesis.chain_id, 1, 1, coins)),

@@ -209,9 +209,8 @@ class World:
                 self.say(f"node {node.index} block {height} {digest.hex()[:12]} view {view} transactions {len(txids)}")
                 if node.honest:
                     self.invariants.on_block(node.index, node.replica.ledger, self._block_transactions(txids))
-            case Equivocated(voter, _):
+            case Equivocated(voter, _, operator):
                 self.say(f"node {node.index} has evidence against voter {voter}")
-                operator = node.replica.ledger.masternodes[voter].operator
                 if any(other.honest and other.operator == operator for other in self.nodes):
                     raise InvariantError(f"evidence against the correct voter {voter}")
             case Resigned():

@@ -10,7 +10,9 @@ import timecoin
 from timecoin import params
 from timecoin.ledger.money import show_coins
 from timecoin.node.rpc.backend import Backend
-from timecoin.node.rpc.views import masternode_view
+from timecoin.node.rpc.views import evidence_view, masternode_view
+from timecoin.replica.misconduct import decode_row
+from timecoin.replica.tables import EVIDENCE
 
 
 async def getnetworkinfo(node: Backend) -> object:
@@ -36,13 +38,23 @@ async def getpeerinfo(node: Backend) -> object:
 
 
 async def masternodelist(node: Backend) -> object:
-    """The masternodes that decide the next height, in the order of their indices."""
+    """The masternodes that decide the next height, in the order of their indices. One that is convicted by evidence in a
+    block has no seat in the next epoch."""
     connected = {peer.key for peer in node.mesh.peers()}
     return [
         {"index": place, "me": place == node.replica.me, "connected": member.operator.hex() in connected}
         | masternode_view(member)
+        | {"convicted": member.operator in node.replica.ledger.masternodes.convicted}
         for place, member in enumerate(node.replica.ledger.masternodes)
     ]
+
+
+async def getevidence(node: Backend, epoch: int | None = None) -> object:
+    """Proofs that masternodes signed what contradicts itself, of one epoch or of the last ones: whose key, what it did, the
+    height of the block that holds the proof (null for none yet), and the proof."""
+    rows = await node.read(lambda: list(node.storage.items(EVIDENCE)))
+    found = [decode_row(row) for _, row in rows]
+    return [evidence_view(height, evidence) for height, evidence in found if epoch is None or evidence.epoch == epoch]
 
 
 async def getconsensusinfo(node: Backend) -> object:

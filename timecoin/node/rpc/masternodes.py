@@ -14,16 +14,19 @@ from timecoin.node.rpc.views import masternode_view
 async def getregistry(node: Backend) -> object:
     """Every registered masternode in the order of registration, at most 10,000 (`truncated`): the height that registered it
     (null: its collateral is spent, and it votes until the epoch closes), its index among the voters of this epoch (seat) and
-    among those of the next one if this one closed now (next_seat; null for none). Beside it what a registration takes, and
-    from which height on the epoch may close."""
+    among those of the next one if this one closed now (next_seat; null for none), and whether a block of the epoch convicts its
+    operator key. Beside it what a registration takes, and from which height on the epoch may close."""
     ledger, genesis = node.replica.ledger, node.genesis
-    voting, following = ledger.masternodes, ledger.registry.masternode_set()
+    voting = ledger.masternodes
+    following = ledger.registry.masternode_set(exclude=voting.convicted)
     if len(following) < genesis.min_masternodes:
         following = voting
     registered = ledger.registry.registrations()
     leaving = [member for member in voting if member.outpoint not in ledger.registry]
     found = [
-        masternode_view(member) | {"height": height, "seat": _seat(voting, member), "next_seat": _seat(following, member)}
+        masternode_view(member)
+        | {"height": height, "seat": _seat(voting, member), "next_seat": _seat(following, member)}
+        | {"convicted": member.operator in voting.convicted}
         for height, member in chain(registered[: params.MAX_LISTED_COINS], ((None, member) for member in leaving))
     ]
     return {

@@ -31,6 +31,7 @@ def all_methods() -> list[Handler]:
         control.getconsensusinfo,
         control.masternodelist,
         masternodes.getregistry,
+        control.getevidence,
         control.getnetworkinfo,
         control.getpeerinfo,
         control.uptime,

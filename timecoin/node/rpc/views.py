@@ -11,6 +11,7 @@ from typing import Annotated
 import msgspec
 
 from timecoin import keys, params
+from timecoin.consensus.evidence import Evidence
 from timecoin.ledger.blocks import Block, Header
 from timecoin.ledger.money import parse_coins, show_coins
 from timecoin.ledger.registry import Masternode, unpack_address
@@ -97,6 +98,16 @@ def masternode_view(masternode: Masternode) -> dict[str, object]:
         "owner": keys.address(masternode.owner),
         "service": _service(masternode.host, masternode.port),
         "collateral": {"txid": outpoint_txid(masternode.outpoint).hex(), "vout": outpoint_index(masternode.outpoint)},
+    }
+
+
+def evidence_view(height: int, evidence: Evidence) -> dict[str, object]:
+    return {
+        "operator": evidence.operator.hex(),
+        "epoch": evidence.epoch,
+        "offence": evidence.offence.name.lower().replace("_", "-"),
+        "block": height or None,
+        "evidence": evidence.encode().hex(),
     }
 
 
