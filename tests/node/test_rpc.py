@@ -200,7 +200,7 @@ def test_every_method_is_in_the_table_once() -> None:
     wanted = """getblockchaininfo getblockcount getblock getbestblockhash getblockhash getrawtransaction sendrawtransaction
     gettxout listunspent getbalance sendtoaddress getmempoolinfo getrawmempool gettransaction getpeerinfo getnetworkinfo
     masternodelist getconsensusinfo gettxfinality stop uptime waitforblockheight getcommitproof getfinalityproof
-        getepochproof getregistry"""
+    getepochproof getregistry getevidence"""
     assert set(wanted.split()) == set(names)
 
 
