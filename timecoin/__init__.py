@@ -9,7 +9,8 @@ What an embedder needs is here and is loaded on first use, so that importing the
     32
 
 The rooms below it, from the bottom up: `_core` (compiled kernels), `keys`, `ledger` (pure rules), `consensus` (pure state
-machines), `replica` (both together, without I/O), `sim` (a virtual network of replicas), `node` (sockets, disk, RPC).
+machines), `light` (proofs for wallets), `replica` (ledger and consensus together, without I/O), `sim` (a virtual network of
+replicas), `node` (sockets, disk, RPC).
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
     from timecoin._core.pool import FeePool
     from timecoin._core.tally import VoteTally
     from timecoin._core.votes import VoteBatches
-    from timecoin.consensus.certificates import verify_commit, verify_finality
     from timecoin.keys import Keypair
+    from timecoin.light.proofs import verify_commit, verify_epochs, verify_finality
+    from timecoin.light.trust import TrustedSet
 
 __version__ = "0.1.0"
 
@@ -36,6 +38,7 @@ __all__ = [
     "Keypair",
     "LtHash",
     "TransactionBatch",
+    "TrustedSet",
     "UtxoSet",
     "VerifyingKeys",
     "VoteBatches",
@@ -46,6 +49,7 @@ __all__ = [
     "verify",
     "verify_batch",
     "verify_commit",
+    "verify_epochs",
     "verify_finality",
 ]
 
@@ -54,6 +58,7 @@ _HOMES = {
     "Keypair": "timecoin.keys",
     "LtHash": "timecoin._core.lthash",
     "TransactionBatch": "timecoin._core.codec",
+    "TrustedSet": "timecoin.light.trust",
     "UtxoSet": "timecoin._core.coins",
     "VerifyingKeys": "timecoin._core.ed25519",
     "VoteBatches": "timecoin._core.votes",
@@ -63,8 +68,9 @@ _HOMES = {
     "sha256_many": "timecoin._core.hashing",
     "verify": "timecoin._core.ed25519",
     "verify_batch": "timecoin._core.ed25519",
-    "verify_commit": "timecoin.consensus.certificates",
-    "verify_finality": "timecoin.consensus.certificates",
+    "verify_commit": "timecoin.light.proofs",
+    "verify_epochs": "timecoin.light.proofs",
+    "verify_finality": "timecoin.light.proofs",
 }
 
 

@@ -99,6 +99,9 @@ MAX_RPC_CALLS = 1_024  # calls that run or wait at the same time; later ones are
 MAX_RPC_WAIT_MS = 30_000
 MAX_LISTED_COINS = 10_000  # of one answer
 
+# Light proofs
+MAX_PROOF_EPOCHS = 1_024  # epochs that one proof leads over; longer ways take several
+
 # This machine
 MAX_VERIFY_THREADS = 64  # that one batch of signatures is spread over
 

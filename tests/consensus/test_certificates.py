@@ -16,8 +16,8 @@ from timecoin.consensus.certificates import (
     VoteCertificate,
     VoteKind,
     VoteProof,
-    verify_commit,
-    verify_finality,
+    check_commit_signatures,
+    check_finality_signatures,
 )
 from timecoin.consensus.quorum import Quorum
 from timecoin.errors import CertificateError, DecodeError
@@ -35,11 +35,11 @@ def acks(voters: tuple[int, ...] = (0, 1, 2), **fields: int) -> VoteCertificate:
 
 
 def check_commit(certificate: PhaseCertificate, *, n: int = 4, epoch: int = 0, chain: bytes = CHAIN) -> None:
-    verify_commit(certificate, chain_id=chain, epoch=epoch, operators=operators(n))
+    check_commit_signatures(certificate, chain_id=chain, epoch=epoch, operators=operators(n))
 
 
 def check_final(certificate: VoteCertificate, *, n: int = 4, epoch: int = 0, chain: bytes = CHAIN) -> None:
-    verify_finality(certificate, chain_id=chain, epoch=epoch, operators=operators(n))
+    check_finality_signatures(certificate, chain_id=chain, epoch=epoch, operators=operators(n))
 
 
 def every_signature_verifies(checks: list[Check]) -> bool:
@@ -166,9 +166,9 @@ class TestWhatIsForSomethingElse:
 
     def test_another_set(self) -> None:
         with pytest.raises(CertificateError):
-            verify_commit(commits(), chain_id=CHAIN, epoch=0, operators=operators(5)[1:])
+            check_commit_signatures(commits(), chain_id=CHAIN, epoch=0, operators=operators(5)[1:])
         with pytest.raises(CertificateError):
-            verify_finality(acks(), chain_id=CHAIN, epoch=0, operators=operators(5)[1:])
+            check_finality_signatures(acks(), chain_id=CHAIN, epoch=0, operators=operators(5)[1:])
 
 
 def test_a_voter_counts_once_even_in_a_certificate_that_was_never_decoded() -> None:

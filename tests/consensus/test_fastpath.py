@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.consensus.helpers import CHAIN, SIZE, LockTable, Voter, batch_of, coin, operators, txid, vote_certificate
 from timecoin import params
-from timecoin.consensus.certificates import VoteKind, verify_finality
+from timecoin.consensus.certificates import VoteKind, check_finality_signatures
 from timecoin.consensus.evidence import batch_statement, statement
 from timecoin.consensus.fastpath import FastPath
 from timecoin.consensus.quorum import Quorum
@@ -367,7 +367,7 @@ class TestFinal:
             voter.hear(other, acks=["before", "pay", "after"])
         certificate = voter.fastpath.certificate(VoteKind.ACK, txid("pay"))
         assert certificate is not None
-        verify_finality(certificate, chain_id=CHAIN, epoch=0, operators=operators(4))
+        check_finality_signatures(certificate, chain_id=CHAIN, epoch=0, operators=operators(4))
 
     def test_a_block_against_it_is_reported(self) -> None:
         voter = Voter()

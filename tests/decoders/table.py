@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tests.core import codec_values
 from tests.core.twins_codec import encode_votes
 from tests.decoders import values
+from tests.light import chain as light_chain
 from timecoin import params
 from timecoin._core import codec
 from timecoin._core.codec import TransactionBatch
@@ -23,12 +24,14 @@ from timecoin._core.votes import VoteBatches, decode_vote_batch
 from timecoin.consensus.certificates import Phase, PhaseCertificate, VoteCertificate
 from timecoin.consensus.evidence import Evidence
 from timecoin.consensus.messages import NewView, PhaseVote, Proposal, ViewChange, VoteBatch
-from timecoin.errors import DecodeError, ProtocolError, TransactionError
+from timecoin.errors import CertificateError, DecodeError, ProtocolError, TransactionError
 from timecoin.keys import Keypair
 from timecoin.ledger import checks
 from timecoin.ledger.blocks import Block, Header
 from timecoin.ledger.registry import MasternodeSet
 from timecoin.ledger.transactions import Transaction
+from timecoin.light import proofs
+from timecoin.light.trust import TrustedSet
 from timecoin.node import discovery, handshake
 from timecoin.node.framing import FrameReader, encode_frame, unpack
 from timecoin.node.handshake import Handshake, HandshakeError, Reason
@@ -273,6 +276,47 @@ CONSENSUS = (
 )
 
 
+# Light proofs: nothing but what a quorum has signed is accepted
+
+
+def verifying(verify: Callable[..., object]) -> Callable[[bytes], object]:
+    return lambda data: verify(data, trusted=light_chain.TRUSTED)
+
+
+acked = st.builds(light_chain.acks, st.just((0, 1, 3)), st.just(0), others=st.integers(0, 3), locks=st.integers(0, 1))
+numbers = st.integers(0, 2**64 - 1)
+light_refusals = (DecodeError, CertificateError)
+LIGHT = (
+    Decoder(
+        "light.trust.TrustedSet.decode",
+        written(st.builds(TrustedSet, st.binary(min_size=32, max_size=32), numbers, numbers, values.masternode_sets.filter(len))),
+        TrustedSet.decode,
+        TrustedSet.encode,
+    ),
+    Decoder(
+        "light.proofs.verify_epochs",
+        st.builds(light_chain.epoch_proof, st.just(0), st.integers(0, 4)),
+        verifying(proofs.verify_epochs),
+        None,
+        refusals=light_refusals,
+    ),
+    Decoder(
+        "light.proofs.verify_commit",
+        st.builds(light_chain.commit_proof, st.integers(1, 8), st.just(0)),
+        verifying(proofs.verify_commit),
+        None,
+        refusals=light_refusals,
+    ),
+    Decoder(
+        "light.proofs.verify_finality",
+        st.builds(light_chain.finality_proof, st.just(0), acked),
+        verifying(proofs.verify_finality),
+        None,
+        refusals=light_refusals,
+    ),
+)
+
+
 # What nodes tell and ask each other
 
 
@@ -399,7 +443,7 @@ STORE: tuple[Decoder, ...] = (
     ),
 )
 
-DECODERS: tuple[Decoder, ...] = (*CODEC, *CONSENSUS, *WIRE, *STORE)
+DECODERS: tuple[Decoder, ...] = (*CODEC, *CONSENSUS, *LIGHT, *WIRE, *STORE)
 
 # Functions that are called so and are in the table under another name.
 ELSEWHERE = {

@@ -25,6 +25,18 @@ def test_the_size_is_the_real_one() -> None:
         assert transfer_bytes(inputs, outputs) == tx.size
 
 
+def test_a_collateral_pays_for_its_own_size() -> None:
+    collateral = Output(1000, OTHER, params.OUTPUT_COLLATERAL, bytes(32), bytes(16), 1)
+    for coins in (owned(5000), owned(700, 700)):
+        spend = pay(coins, [collateral], ME, fee_rate=1)
+        tx = Transaction.create(spend.inputs, spend.outputs)
+        change = sum(output.value for output in spend.outputs[1:])
+        assert spend.fee == sum(coin.value for coin in spend.coins) - 1000 - change >= tx.size
+        assert not change or spend.fee == tx.size
+    with pytest.raises(SpendingError, match="1205 with the fee are wanted"):
+        pay(owned(1204), [collateral], ME)
+
+
 def test_the_largest_coins_first() -> None:
     spend = pay(owned(100, 5000, 300), [Output(1000, OTHER)], ME)
     assert [coin.value for coin in spend.coins] == [5000]

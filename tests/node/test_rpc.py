@@ -203,7 +203,8 @@ def test_every_method_is_in_the_table_once() -> None:
     assert len(names) == len(set(names))
     wanted = """getblockchaininfo getblockcount getblock getbestblockhash getblockhash getrawtransaction sendrawtransaction
     gettxout listunspent getbalance sendtoaddress getmempoolinfo getrawmempool gettransaction getpeerinfo getnetworkinfo
-    masternodelist getevidence getconsensusinfo gettxfinality stop uptime waitforblockheight"""
+    masternodelist getconsensusinfo gettxfinality stop uptime waitforblockheight getcommitproof getfinalityproof
+    getepochproof getregistry getevidence"""
     assert set(wanted.split()) == set(names)
 
 

@@ -90,7 +90,7 @@ def test_bad_transactions_have_their_codes_and_lock_nothing(shared: Network, pur
 
 
 def test_finality_has_a_certificate_that_anyone_can_check(shared: Network, purse: Purse) -> None:
-    from timecoin.consensus.certificates import VoteCertificate, verify_finality
+    from timecoin.consensus.certificates import VoteCertificate, check_finality_signatures
 
     tx = purse.transfer()
     send(shared.nodes[1], [tx])
@@ -100,7 +100,7 @@ def test_finality_has_a_certificate_that_anyone_can_check(shared: Network, purse
     assert state["certificate"] is not None
     certificate = VoteCertificate.decode(bytes.fromhex(state["certificate"]))
     assert certificate.txid == tx.txid
-    verify_finality(certificate, chain_id=shared.genesis.chain_id, epoch=0, operators=operators)
+    check_finality_signatures(certificate, chain_id=shared.genesis.chain_id, epoch=0, operators=operators)
 
 
 def test_sendtoaddress_and_the_commands(shared: Network, timecoin: Command, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from timecoin import params
 from timecoin._core import ed25519
-from timecoin.consensus.certificates import PhaseCertificate, verify_commit
+from timecoin.consensus.certificates import PhaseCertificate, check_commit_signatures
 from timecoin.ledger.blocks import Block
 from timecoin.ledger.genesis import Genesis
 from timecoin.ledger.state import Ledger
@@ -51,7 +51,7 @@ def test_every_rule_is_obeyed() -> None:
     for made in maker.blocks(900):
         operators = [member.operator for member in ledger.masternodes]
         certificate = PhaseCertificate.decode(made.certificate)
-        verify_commit(certificate, chain_id=ledger.chain_id, epoch=ledger.epoch, operators=operators)
+        check_commit_signatures(certificate, chain_id=ledger.chain_id, epoch=ledger.epoch, operators=operators)
         check = ledger.check_block(made.block)
         assert (certificate.height, certificate.digest) == (made.height, check.block.hash)
         check.complete(ed25519.verify_many(*check.signatures.rows()))

@@ -9,7 +9,7 @@ from tests.tidy.source import module_name, package_files, room_of
 
 HEAVY = ("aiohttp", "asyncio", "click", "lmdb", "msgspec", "numpy", "rich", "uvloop")
 # The rooms that an embedder uses piece by piece.
-LIGHT_ROOMS = ("", "_core", "consensus", "errors", "keys", "ledger", "params", "replica")
+LIGHT_ROOMS = ("", "_core", "consensus", "errors", "keys", "ledger", "light", "params", "replica")
 
 
 def heavy_after(statement: str) -> str:

@@ -25,7 +25,13 @@ from tests.vectors.layouts import (
     frame,
     keystore,
     lanes,
+    light_acks,
+    light_block,
+    light_head,
+    light_leaf,
+    light_step,
     outpoint,
+    trusted_set,
     vote_certificate,
     vote_ranges,
 )
@@ -314,6 +320,52 @@ def certificates_file() -> View:
     }
 
 
+def light_file() -> View:
+    closing = light_block(net.CLOSING_BALLOT, net.CLOSING_HEADER, 1, [0, 1, 3])
+    step = light_step(closing, net.NEXT_SET)
+    late = light_block(net.LATE_BALLOT, net.LATE_HEADER, 0, [0, 2, 3, 4])
+    leaf = light_leaf(net.LATE_BODY, 2, net.LATE_PAYMENT.encoded)
+    acks = light_acks(net.LATE_PAYMENT.txid, net.LATE_ACKS, len(net.NEXT_VOTERS))
+    first = light_leaf([tx.wtxid for tx in net.BODY], 1, net.PAYMENT.encoded)
+    return {
+        "chain_id": net.CHAIN_ID.hex(),
+        "trusted": [
+            {"epoch": 0, "height": 0, "encoding": trusted_set(net.CHAIN_ID, 0, 0, net.MASTERNODE_SET).hex()},
+            {"epoch": 1, "height": 2, "encoding": trusted_set(net.CHAIN_ID, 1, 2, net.NEXT_SET).hex()},
+        ],
+        "epochs": {"from_epoch": 0, "to_epoch": 1, "encoding": (light_head(1, 0, 1) + step).hex()},
+        "commit": [
+            {
+                "from_epoch": 0,
+                "header": net.HEADER.hex(),
+                "txid": net.PAYMENT.txid.hex(),
+                "voters": [0, 2, 3],
+                "encoding": (light_head(2, 0, 0) + light_block(net.BALLOT, net.HEADER, 0, [0, 2, 3]) + first).hex(),
+            },
+            *(
+                {
+                    "from_epoch": epoch,
+                    "header": net.LATE_HEADER.hex(),
+                    "txid": net.LATE_PAYMENT.txid.hex(),
+                    "voters": [0, 2, 3, 4],
+                    "encoding": (light_head(2, epoch, 1 - epoch) + before + late + leaf).hex(),
+                }
+                for epoch, before in ((0, step), (1, b""))
+            ),
+        ],
+        "finality": [
+            {
+                "from_epoch": epoch,
+                "epoch": 1,
+                "txid": net.LATE_PAYMENT.txid.hex(),
+                "voters": [0, 1, 3, 4],
+                "encoding": (light_head(3, epoch, 1 - epoch) + before + acks).hex(),
+            }
+            for epoch, before in ((0, step), (1, b""))
+        ],
+    }
+
+
 def wire_file() -> View:
     dials = Hello(net.CHAIN_ID, net.DIALER, bytes([0x41]) * 32, 24_333, "vectors/1", 5)
     listens = Hello(net.CHAIN_ID, net.LISTENER, bytes([0x42]) * 32, 24_334, "", 0)
@@ -367,6 +419,7 @@ FILES: Mapping[str, Callable[[], View]] = {
     "votes.json": votes_file,
     "pbft.json": pbft_file,
     "certificates.json": certificates_file,
+    "light.json": light_file,
     "wire.json": wire_file,
 }
 

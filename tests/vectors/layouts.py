@@ -281,6 +281,50 @@ def lock_evidence(operator: bytes, *locks: tuple[Batch, Transaction]) -> bytes:
     return operator + b"\6" + b"".join(sides)
 
 
+# Light proofs
+
+
+def voter_bits(voters: Sequence[int], count: int) -> bytes:
+    bits = bytearray((count + 7) // 8)
+    for voter in voters:
+        bits[voter // 8] |= 1 << voter % 8
+    return bytes(bits)
+
+
+def light_head(kind: int, epoch: int, steps: int) -> bytes:
+    return struct.pack("<BBQI", 1, kind, epoch, steps)
+
+
+def light_block(ballot: Ballot, encoded_header: bytes, view: int, voters: Sequence[int]) -> bytes:
+    """A header and the COMMITs for it."""
+    message = ballot.phase_message(1, view, block_hash(encoded_header))
+    signatures = b"".join(ballot.keys[voter].sign(message) for voter in voters)
+    return encoded_header + struct.pack("<I", view) + voter_bits(voters, len(ballot.keys)) + signatures
+
+
+def light_step(block: bytes, changed: bytes) -> bytes:
+    """The end of an epoch. `changed`: the set that votes above the block, or nothing."""
+    return block + struct.pack("<I", len(changed)) + changed
+
+
+def light_leaf(leaves: Sequence[bytes], index: int, transaction: bytes) -> bytes:
+    return struct.pack("<II", len(leaves), index) + merkle_branch(list(leaves), index) + transaction
+
+
+def light_acks(txid: bytes, batches: Sequence[Batch], count: int) -> bytes:
+    parts = [txid, voter_bits([batch.voter for batch in batches], count)]
+    for batch in batches:
+        index = batch.acks.index(txid)
+        parts.append(struct.pack("<QQIII", batch.sequence, batch.decided, len(batch.locks), len(batch.acks), index))
+        parts.append(merkle_root(batch.locks) if batch.locks else b"")
+        parts += [merkle_branch(batch.acks, index), batch.signature]
+    return b"".join(parts)
+
+
+def trusted_set(chain_id: bytes, epoch: int, height: int, masternodes: bytes) -> bytes:
+    return bytes([1]) + chain_id + struct.pack("<QQ", epoch, height) + masternodes
+
+
 # The wire
 
 

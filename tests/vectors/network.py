@@ -206,3 +206,43 @@ CONVICTING_HEADER = header(
     next_set=MARKED_SET,
 )
 CONVICTING_BLOCK = block(CONVICTING_HEADER, ALONE, PROOFS)
+# Epoch 0 is closed at height 2, where the masternode that was registered has its seat; a payment in the block after that
+
+_REGISTERED = {outpoint(REGISTRATION.txid, 0): REGISTRATION.outputs[0]}
+NEXT_SET = masternode_set([(point, o) for point, o in (GENESIS_COINS | _REGISTERED).items() if o.operator])
+NEXT_VOTERS = sorted([*OPERATORS, LATE_OPERATOR], key=lambda key: key.public)
+CLOSING_HEADER = header(
+    height=2,
+    proposer=2,
+    time_ms=NUMBERS["time_ms"] + 2_000,
+    parent=DIGEST,
+    tx_root=merkle_root([]),
+    utxo_commitment=commitment(_ELEMENTS),
+    next_set=NEXT_SET,
+    closes_epoch=1,
+)
+LATE_PAYMENT = Transaction(
+    CHAIN_ID, [(outpoint(REGISTRATION.txid, 1), BOB)], [Output(REGISTRATION.outputs[1].value - FEE, ALICE.public)]
+)
+LATE_BODY = [sha256(b"timecoin vectors: wtxid of another transaction %d" % number) for number in range(2)] + [LATE_PAYMENT.wtxid]
+LATE_HEADER = header(
+    height=3,
+    proposer=3,
+    time_ms=NUMBERS["time_ms"] + 3_000,
+    parent=block_hash(CLOSING_HEADER),
+    tx_root=merkle_root(LATE_BODY),
+    utxo_commitment=sha256(b"timecoin vectors: another commitment"),
+    next_set=NEXT_SET,
+    epoch=1,
+)
+CLOSING_BALLOT, LATE_BALLOT = Ballot(CHAIN_ID, VOTERS, 0, 2), Ballot(CHAIN_ID, NEXT_VOTERS, 1, 3)
+_LATE = LATE_PAYMENT.txid
+LATE_ACKS = [
+    Batch(CHAIN_ID, NEXT_VOTERS[voter], 1, voter, 1 + voter, 2, locks, acks)
+    for voter, locks, acks in (
+        (0, [], [_LATE]),
+        (1, [OTHERS[0]], [OTHERS[1], _LATE]),
+        (3, [], [OTHERS[0], OTHERS[1], _LATE]),
+        (4, [OTHERS[2], OTHERS[3]], [OTHERS[0], _LATE, OTHERS[1], OTHERS[2]]),
+    )
+]

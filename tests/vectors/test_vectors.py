@@ -19,7 +19,14 @@ import timecoin
 from tests.vectors.__main__ import FILES, FOLDER, render
 from timecoin import params
 from timecoin._core import codec, ed25519, hashing, lthash
-from timecoin.consensus.certificates import Phase, PhaseCertificate, VoteCertificate, VoteKind
+from timecoin.consensus.certificates import (
+    Phase,
+    PhaseCertificate,
+    VoteCertificate,
+    VoteKind,
+    check_commit_signatures,
+    check_finality_signatures,
+)
 from timecoin.consensus.evidence import Evidence
 from timecoin.consensus.messages import Message, NewView, PbftMessage, PhaseVote, Proposal, ViewChange, VoteBatch, sign
 from timecoin.consensus.quorum import Quorum
@@ -31,6 +38,7 @@ from timecoin.ledger.genesis import Genesis
 from timecoin.ledger.registry import MasternodeSet
 from timecoin.ledger.state import Ledger
 from timecoin.ledger.transactions import Output, Transaction, outpoint
+from timecoin.light.trust import TrustedSet
 from timecoin.node.discovery import decode_addresses, encode_addresses
 from timecoin.node.framing import FrameReader, encode_frame
 from timecoin.node.handshake import Handshake, Reason, decode_goodbye, encode_goodbye
@@ -295,7 +303,7 @@ def test_the_prepared_certificate() -> None:
     prepares = {item["voter"]: item["encoding"][-128:] for item in vectors["prepare"]}
     assert {voter: signature.hex() for voter, signature in certificate.votes} == prepares
     with pytest.raises(CertificateError, match="not a commit certificate"):
-        timecoin.verify_commit(certificate, **network(vectors))
+        check_commit_signatures(certificate, **network(vectors))
 
 
 @pytest.mark.parametrize(("file", "offence"), [("votes.json", "batches"), ("votes.json", "locks"), ("pbft.json", "prepare")])
@@ -348,13 +356,13 @@ def network(vectors: Any) -> dict[str, Any]:
 
 def verify_commit(data: bytes, **network: Any) -> PhaseCertificate:
     certificate = PhaseCertificate.decode(data)
-    timecoin.verify_commit(certificate, **network)
+    check_commit_signatures(certificate, **network)
     return certificate
 
 
 def verify_finality(data: bytes, **network: Any) -> VoteCertificate:
     certificate = VoteCertificate.decode(data)
-    timecoin.verify_finality(certificate, **network)
+    check_finality_signatures(certificate, **network)
     return certificate
 
 
@@ -399,7 +407,7 @@ def test_certified_is_not_final() -> None:
     for check in certificate.signatures(known["chain_id"]):
         assert timecoin.verify(known["operators"][check.voter], check.message, check.signature)
     with pytest.raises(CertificateError, match="LOCK votes"):
-        timecoin.verify_finality(certificate, **known)
+        check_finality_signatures(certificate, **known)
 
 
 @pytest.mark.parametrize("name", VERIFIERS)
@@ -431,6 +439,38 @@ def test_a_certificate_is_of_one_network_epoch_and_set(name: str) -> None:
     for changed in (data[:-1], data + b"\0", b""):
         with pytest.raises(DecodeError):
             verify(changed, **known)
+
+
+# Light proofs
+
+
+def trusted_sets() -> list[TrustedSet]:
+    return [TrustedSet.decode(unhex(vector["encoding"])) for vector in load("light.json")["trusted"]]
+
+
+def test_trusted_sets() -> None:
+    vectors, sets = load("light.json"), trusted_sets()
+    assert sets[0] == TrustedSet.of_genesis(genesis())
+    for vector, trusted in zip(vectors["trusted"], sets, strict=True):
+        assert trusted.encode().hex() == vector["encoding"]
+        assert (trusted.epoch, trusted.height, trusted.chain_id.hex()) == (vector["epoch"], vector["height"], vectors["chain_id"])
+    vector = vectors["epochs"]
+    assert timecoin.verify_epochs(unhex(vector["encoding"]), trusted=sets[vector["from_epoch"]]) == sets[vector["to_epoch"]]
+
+
+def test_light_proofs() -> None:
+    vectors, sets = load("light.json"), trusted_sets()
+    assert len(vectors["commit"]) == 3
+    for vector in vectors["commit"]:
+        found = timecoin.verify_commit(unhex(vector["encoding"]), trusted=sets[vector["from_epoch"]])
+        assert (found.txid.hex(), list(found.voters)) == (vector["txid"], vector["voters"])
+        assert found.header.encode().hex() == vector["header"]
+        assert found.trusted == sets[found.epoch]
+    assert len(vectors["finality"]) == 2
+    for vector in vectors["finality"]:
+        final = timecoin.verify_finality(unhex(vector["encoding"]), trusted=sets[vector["from_epoch"]])
+        assert (final.txid.hex(), final.epoch, list(final.voters)) == (vector["txid"], vector["epoch"], vector["voters"])
+        assert final.trusted == sets[final.epoch]
 
 
 # The wire

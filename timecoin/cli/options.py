@@ -68,11 +68,11 @@ class Amount(click.ParamType[int]):
             self.fail(str(error), param, ctx)
 
 
-def write_new(path: Path, text: str) -> None:
+def write_new(path: Path, data: str | bytes) -> None:
     """Writes a file that is not there yet. ConfigError otherwise."""
     try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
+        with path.open("xb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
             file.flush()
             os.fsync(file.fileno())
     except FileExistsError:

@@ -18,7 +18,8 @@ from timecoin.wallet.wallet import Wallet, balance_of
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _keystore_option(function: F) -> F:
+def keystore_option(function: F) -> F:
+    """--keystore and --passphrase-file: a person's wallet."""
     option = click.option(
         "--keystore",
         type=click.Path(path_type=Path),
@@ -35,7 +36,7 @@ def wallet() -> None:
 
 
 @wallet.command()
-@_keystore_option
+@keystore_option
 @click.option("--words", "count", type=click.Choice(["12", "24"]), default="12", show_default=True, help="How many words.")
 @click.option("--addresses", type=click.IntRange(1, 1000), default=1, show_default=True, help="How many addresses to make.")
 @click.option("--restore", is_flag=True, help="Ask for the words of an earlier wallet.")
@@ -56,7 +57,7 @@ def new(keystore: Path, passphrase_file: Path | None, count: str, addresses: int
 
 
 @wallet.command()
-@_keystore_option
+@keystore_option
 def address(keystore: Path, passphrase_file: Path | None) -> None:
     """Print the wallet's addresses."""
     for owner in Wallet.open(keystore, passphrase(passphrase_file)).addresses:
@@ -64,7 +65,7 @@ def address(keystore: Path, passphrase_file: Path | None) -> None:
 
 
 @wallet.command()
-@_keystore_option
+@keystore_option
 @node_options
 @click.argument("addresses", nargs=-1)
 def balance(
@@ -81,7 +82,7 @@ def balance(
 
 
 @wallet.command()
-@_keystore_option
+@keystore_option
 @node_options
 @click.option("--fee-rate", type=click.IntRange(1, 10**9), default=1, show_default=True, help="Units for each byte.")
 @click.option("--wait/--no-wait", default=True, help="Come back when the payment is final, which is the default.")
@@ -98,8 +99,8 @@ def send(
     amount: int,
 ) -> int:
     """Pay AMOUNT coins TO an address, and print the transaction's id."""
-    from timecoin.ledger.spending import OwnedCoin, pay
-    from timecoin.ledger.transactions import Output, Transaction, outpoint
+    from timecoin.cli.paying import sign_payment
+    from timecoin.ledger.transactions import Output
 
     try:
         receiver = keys.parse_address(to)
@@ -107,16 +108,10 @@ def send(
         raise click.UsageError(f"TO: {error}") from None
     purse = Wallet.open(keystore, passphrase(passphrase_file))
     with connect(data_dir, rpc_url) as client:
-        chain_id = bytes.fromhex(client.call("getblockchaininfo")["chain_id"])
-        signers = {purse.key(owner).public: purse.key(owner) for owner in purse.addresses}
-        owned = [
-            OwnedCoin(outpoint(coin.txid, coin.vout), coin.value, purse.key(coin.address).public) for coin in purse.coins(client)
-        ]
-        spend = pay(owned, [Output(amount, receiver)], next(iter(signers)), fee_rate)
-        tx = Transaction.create(spend.inputs, spend.outputs).signed(chain_id, [signers[coin.key] for coin in spend.coins])
+        tx, fee = sign_payment(client, purse, [Output(amount, receiver)], fee_rate)
         click.echo(client.call("sendrawtransaction", tx.encoded.hex()))
         if not wait:
             return exits.OK
         state = client.call("gettxfinality", tx.txid.hex(), False, 30_000)
-    click.echo(f"{state['status']}, fee {show_coins(spend.fee)}", err=True)
+    click.echo(f"{state['status']}, fee {show_coins(fee)}", err=True)
     return exits.OK if state["final"] else exits.FAILED

@@ -4,8 +4,8 @@
 - `VoteCertificate`: q LOCKs (CERT) or q ACKs (FINAL) of one transaction in one epoch, each with the Merkle branch that
   leads from the transaction to the vote batch that its voter signed.
 
-`signatures()` lists what has to be verified as (voter, message, signature); `verify_*` verifies it at once. Votes of two
-views, epochs, digests or kinds never meet in one certificate, and a voter counts once.
+`signatures()` lists what has to be verified as (voter, message, signature); `check_*_signatures` verifies it at once. Votes of
+two views, epochs, digests or kinds never meet in one certificate, and a voter counts once.
 """
 
 from __future__ import annotations
@@ -238,7 +238,7 @@ def _verify(checks: Sequence[Check], operators: Sequence[bytes]) -> None:
         raise CertificateError("bad-signature", f"the signature of voter {bad} does not verify")
 
 
-def verify_commit(certificate: PhaseCertificate, *, chain_id: bytes, epoch: int, operators: Sequence[bytes]) -> None:
+def check_commit_signatures(certificate: PhaseCertificate, *, chain_id: bytes, epoch: int, operators: Sequence[bytes]) -> None:
     """Raise CertificateError unless `certificate` proves that its block is committed.
 
     `operators` are the operator keys (32 bytes each) of the masternode set of `epoch`, in canonical order.
@@ -250,7 +250,7 @@ def verify_commit(certificate: PhaseCertificate, *, chain_id: bytes, epoch: int,
     _verify(certificate.signatures(chain_id), operators)
 
 
-def verify_finality(certificate: VoteCertificate, *, chain_id: bytes, epoch: int, operators: Sequence[bytes]) -> None:
+def check_finality_signatures(certificate: VoteCertificate, *, chain_id: bytes, epoch: int, operators: Sequence[bytes]) -> None:
     """Raise CertificateError unless `certificate` proves that its transaction is FINAL (q ACKs of one epoch)."""
     quorum = Quorum.of(len(operators))
     if certificate.kind is not VoteKind.ACK:

@@ -6,8 +6,8 @@
 
 Why no correct masternode is ever accused. It fills each slot once, durably before it sends, and after a restart it resends
 what it stored, byte for byte. It LOCKs T' beside its own LOCK(T) only when T is void, and T' is pending then; so a block at a
-height <= g(s'), its last committed one, has spent an input that T has and T' has not. Therefore the proof holds only as long
-as all these inputs (`Finding.unspent`) are committed coins at a height >= g(s'): nobody needs to know the chain's past to
+height <= g(s'), its last committed one, has spent an input that T has and T' has not. Therefore the proof holds only as long as
+all these inputs (`Finding.unspent`) are committed coins at a height >= g(s'): nobody needs to know the chain's past to
 check it, and a node that joined by snapshot decides the same. The price: a double LOCK can be put into a block only as long
 as T is not committed itself.
 
@@ -198,14 +198,14 @@ class Evidence:
         return Finding(self.operator, self.offence, self.epoch, 0, ())
 
     def _locks(self) -> Finding:
-        one, other = self.first.header, self.second.header
+        try:
+            one, other = self.first.header, self.second.header
+            pair = codec.TransactionBatch.decode(self.first.transaction + self.second.transaction, count=2)
+        except DecodeError as error:
+            raise CertificateError("no-conflict", f"the LOCKs of {self.operator.hex()} do not decode: {error}") from error
         order = (one.sequence, self.first.signed, self.first.index), (other.sequence, self.second.signed, self.second.index)
         if (one.epoch, one.voter) != (other.epoch, other.voter) or order[0] >= order[1]:
             raise CertificateError("no-conflict", f"the two batches of {self.operator.hex()} are not one after the other")
-        try:
-            pair = codec.TransactionBatch.decode(self.first.transaction + self.second.transaction, count=2)
-        except DecodeError as error:
-            raise CertificateError("no-conflict", f"the transactions do not decode: {error}") from error
         inputs = _outpoints(pair, 0), _outpoints(pair, 1)
         txids = pair.txids[:32], pair.txids[32:]
         if txids[0] == txids[1] or not set(inputs[0]) & set(inputs[1]):

@@ -193,6 +193,10 @@ class Registry:
         """KeyError when the outpoint is no registered collateral."""
         del self._entries[outpoint]
 
+    def registrations(self) -> list[tuple[int, Masternode]]:
+        """(height, masternode) of all of them in chain order: height, then outpoint."""
+        return sorted(self._entries.values(), key=lambda entry: (entry[0], entry[1].outpoint))
+
     def copy(self) -> Registry:
         other = Registry()
         other._entries = dict(self._entries)
@@ -204,7 +208,7 @@ class Registry:
         With more than MAX_SEATS of them, the first in chain order have the seats.
         """
         seats: dict[bytes, Masternode] = {}
-        for _, member in sorted(self._entries.values(), key=lambda entry: (entry[0], entry[1].outpoint)):
+        for _, member in self.registrations():
             if len(seats) == params.MAX_SEATS:
                 break
             if member.operator not in exclude:

@@ -45,6 +45,12 @@ def transfer_bytes(inputs: int, outputs: int) -> int:
     return params.TX_HEADER_BYTES + inputs * _INPUT_BYTES + outputs * params.PAYMENT_BYTES
 
 
+def _size(inputs: int, outputs: Sequence[Output]) -> int:
+    """The size of a transfer with these outputs, collaterals among them or not."""
+    collaterals = sum(output.kind == params.OUTPUT_COLLATERAL for output in outputs)
+    return transfer_bytes(inputs, len(outputs)) + collaterals * (params.COLLATERAL_BYTES - params.PAYMENT_BYTES)
+
+
 def pay(
     coins: Iterable[OwnedCoin], payments: Sequence[Output], change_key: bytes, fee_rate: int = params.MIN_RELAY_FEE_RATE
 ) -> Spend:
@@ -60,19 +66,19 @@ def pay(
     for coin in owned[: params.MAX_TX_INPUTS]:
         chosen.append(coin)
         held += coin.value
-        fee = fee_rate * transfer_bytes(len(chosen), len(payments))
+        fee = fee_rate * _size(len(chosen), payments)
         if held >= wanted + fee:
             return _with_change(chosen, payments, change_key, fee_rate, held - wanted)
     total = sum(coin.value for coin in owned)
     if total > held:
         raise SpendingError(f"{held} units in the {params.MAX_TX_INPUTS} largest coins, {wanted} and a fee are wanted")
-    needed = wanted + fee_rate * transfer_bytes(max(1, len(owned)), len(payments))
+    needed = wanted + fee_rate * _size(max(1, len(owned)), payments)
     raise SpendingError(f"{total} units can be spent, {needed} with the fee are wanted")
 
 
 def _with_change(chosen: Sequence[OwnedCoin], payments: Sequence[Output], change_key: bytes, fee_rate: int, left: int) -> Spend:
     """`left` is what the payments leave for fee and change."""
-    change = left - fee_rate * transfer_bytes(len(chosen), len(payments) + 1)
+    change = left - fee_rate * (_size(len(chosen), payments) + params.PAYMENT_BYTES)
     if change <= 0 or len(payments) == params.MAX_TX_OUTPUTS:
         return Spend(tuple(chosen), tuple(payments), left)
     return Spend(tuple(chosen), (*payments, Output(change, change_key)), left - change)

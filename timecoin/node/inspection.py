@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from timecoin._core import lthash
-from timecoin.consensus.certificates import PhaseCertificate, verify_commit
+from timecoin.consensus.certificates import PhaseCertificate, check_commit_signatures
 from timecoin.errors import CertificateError, DecodeError, StorageError
 from timecoin.node.lmdbfile import DATA_NAME, ReadOnlyStore, page_problems, share_lock
 from timecoin.node.storage import FORMAT_VERSION
@@ -178,6 +178,6 @@ def _signature_problems(store: ReadOnlyStore, at: Standing) -> Iterator[str]:
         certificate = PhaseCertificate.decode(encoded)
         operators = [member.operator for member in layout.decode_epoch(row)[1]]
         chain_id = store.get(META, tables.META_CHAIN_ID) or b""
-        verify_commit(certificate, chain_id=chain_id, epoch=at.header.epoch, operators=operators)
+        check_commit_signatures(certificate, chain_id=chain_id, epoch=at.header.epoch, operators=operators)
     except (DecodeError, CertificateError) as error:
         yield f"the certificate of block {at.height} proves nothing: {error}"

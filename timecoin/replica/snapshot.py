@@ -20,14 +20,15 @@ from typing import Any, NamedTuple, TypeAlias
 
 from timecoin import params
 from timecoin._core import codec, lthash
-from timecoin.consensus.certificates import PhaseCertificate, verify_commit
+from timecoin.consensus.certificates import PhaseCertificate
 from timecoin.errors import CertificateError, DecodeError, SnapshotError, StorageError, WrongNetwork
 from timecoin.ledger.blocks import Header
 from timecoin.ledger.coins import coin_element, height_of
 from timecoin.ledger.genesis import Genesis
 from timecoin.ledger.registry import MasternodeSet, Registry
 from timecoin.ledger.transactions import Output
-from timecoin.replica import audit, journal, layout, tables
+from timecoin.light.trust import TrustedSet
+from timecoin.replica import audit, epochs, journal, layout, tables
 from timecoin.replica.layout import BlockRecorder
 from timecoin.replica.snapshotfile import (
     COLLATERAL_ROW,
@@ -85,67 +86,46 @@ class _Proof:
     """
 
     def __init__(self, head: Head, first: MasternodeSet, genesis: Genesis | None) -> None:
-        self.voters = self.masternodes = first
+        self.voters = self.masternodes = first  # who voted for the last header, and who votes above it
         self.header: Header | None = None
+        self.epoch_start = 0
         self._head = head
         self._genesis = genesis
-        self._epoch = 0
-        self._epoch_start = 0
+        self._trusted = TrustedSet(head.chain_id, 0, 0, first)
 
     def add(self, step: Step) -> Link:
         """The next step. Raises SnapshotError."""
-        epoch = self._epoch
+        epoch = self._trusted.epoch
         try:
             header = Header.decode(step.header)
             certificate = PhaseCertificate.decode(step.certificate)
-            masternodes = MasternodeSet.decode(step.masternodes) if step.masternodes else self.masternodes
+            masternodes = MasternodeSet.decode(step.masternodes) if step.masternodes else None
         except DecodeError as error:
             raise SnapshotError("bad-proof", f"snapshot: the step of epoch {epoch} does not decode: {error}") from error
         self._check_place(header, is_last=epoch + 1 == self._head.steps)
-        digest = header.hash()
-        self._check_certificate(certificate, header, digest)
-        self._check_set(step, header, masternodes)
-        self.voters, self.masternodes, self.header = self.masternodes, masternodes, header
-        self._epoch += 1
+        try:
+            digest = self._trusted.check_commit(header, certificate)
+            above = self._trusted.after(header, masternodes)
+        except CertificateError as error:
+            raise SnapshotError("bad-proof", f"snapshot: the step of epoch {epoch} proves nothing: {error}") from error
+        self.voters, self.masternodes = self.masternodes, masternodes or self.masternodes
+        self.header, self._trusted = header, above
         if header.closes_epoch:
-            self._epoch_start = header.height
-        return Link(step, header, digest, epoch + header.closes_epoch, self._epoch_start, masternodes)
-
-    @property
-    def epoch_start(self) -> int:
-        return self._epoch_start
+            self.epoch_start = header.height
+        return Link(step, header, digest, above.epoch, self.epoch_start, self.masternodes)
 
     def _check_place(self, header: Header, *, is_last: bool) -> None:
-        where = f"snapshot: the header at height {header.height} in the step of epoch {self._epoch}"
-        if header.epoch != self._epoch:
+        epoch = self._trusted.epoch
+        where = f"snapshot: the header at height {header.height} in the step of epoch {epoch}"
+        if header.epoch != epoch:
             raise SnapshotError("bad-proof", f"{where} is of epoch {header.epoch}")
         if is_last and header.height != self._head.height:
             raise SnapshotError("bad-proof", f"{where} is the last one, the snapshot's height is {self._head.height}")
         if not is_last and not (header.closes_epoch and header.height < self._head.height):
             raise SnapshotError("bad-proof", f"{where} does not close the epoch below height {self._head.height}")
         length = self._genesis.epoch_length if self._genesis is not None and header.closes_epoch else 1
-        if header.height < self._epoch_start + length:
-            raise SnapshotError("bad-proof", f"{where} is below height {self._epoch_start + length}")
-
-    def _check_certificate(self, certificate: PhaseCertificate, header: Header, digest: bytes) -> None:
-        if (certificate.height, certificate.digest) != (header.height, digest):
-            raise SnapshotError("bad-proof", f"snapshot: the certificate of block {header.height} is that of another block")
-        operators = [member.operator for member in self.masternodes]
-        try:
-            verify_commit(certificate, chain_id=self._head.chain_id, epoch=header.epoch, operators=operators)
-        except CertificateError as error:
-            what = f"snapshot: the certificate of block {header.height} proves nothing: {error}"
-            raise SnapshotError("bad-proof", what) from error
-
-    def _check_set(self, step: Step, header: Header, masternodes: MasternodeSet) -> None:
-        where = f"snapshot: the masternode set above height {header.height}"
-        if step.masternodes and masternodes == self.masternodes:
-            raise SnapshotError("bad-proof", f"{where} is written out, and is the one that voted")
-        if not masternodes or masternodes.hash() != header.next_set:
-            raise SnapshotError("bad-proof", f"{where} is not the one that the header names")
-        began = masternodes if header.closes_epoch else self.masternodes
-        if masternodes.unmarked() != began:
-            raise SnapshotError("bad-proof", f"{where} is not the one that the epoch began with")
+        if header.height < self.epoch_start + length:
+            raise SnapshotError("bad-proof", f"{where} is below height {self.epoch_start + length}")
 
 
 class _Tally:
@@ -363,8 +343,8 @@ def write_snapshot(
         raise StorageError(f"the store is damaged: {problem}")
     if at.height == 0:
         raise StorageError("there is nothing to export: the chain stands at height 0, which the genesis document describes")
-    head = Head.of(_required(store, tables.META, tables.META_CHAIN_ID), at.height, at.header.epoch + 1, at.coins)
-    first = layout.decode_epoch(_required(store, tables.EPOCHS, layout.epoch_key(0)))[1].unmarked()
+    head = Head.of(epochs.required(store, tables.META, tables.META_CHAIN_ID), at.height, at.header.epoch + 1, at.coins)
+    first = epochs.opening(store, 0).masternodes
     proof, tally, output = _Proof(head, first, None), _Tally(at.height, None), SnapshotOutput(write)
     try:
         output.put(head)
@@ -381,11 +361,9 @@ def _write_steps(store: Store, at: audit.Standing, proof: _Proof, output: Snapsh
     for epoch in range(at.header.epoch + 1):
         height, masternodes = at.height, at.masternodes
         if epoch < at.header.epoch:
-            height, marked = layout.decode_epoch(_required(store, tables.EPOCHS, layout.epoch_key(epoch + 1)))
-            masternodes = marked.unmarked()
-        key = height_key(height)
+            height, masternodes = epochs.opening(store, epoch + 1)
         changed = b"" if masternodes == proof.masternodes else masternodes.encode()
-        step = Step(_required(store, tables.HEADERS, key), _required(store, tables.CERTIFICATES, key), changed)
+        step = Step(*epochs.certified(store, height), changed)
         proof.add(step)
         output.put(step)
 
@@ -399,13 +377,6 @@ def _write_pages(
         output.page(len(page), payload)
         if progress is not None:
             progress(tally.coins, head.coins)
-
-
-def _required(store: Store, table: str, key: bytes) -> bytes:
-    value = store.get(table, key)
-    if value is None:
-        raise StorageError(f"the store is damaged: the table {table} has no row {key.hex()}")
-    return value
 
 
 # A store that is filled from a snapshot. Its coins are appended between the steps and the end.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from timecoin.node.rpc import chain, coins, control, transactions
+from timecoin.node.rpc import chain, coins, control, masternodes, proofs, transactions
 from timecoin.node.rpc.dispatch import Handler
 
 
@@ -19,6 +19,9 @@ def all_methods() -> list[Handler]:
         transactions.getrawtransaction,
         transactions.gettransaction,
         transactions.gettxfinality,
+        proofs.getcommitproof,
+        proofs.getfinalityproof,
+        proofs.getepochproof,
         transactions.getmempoolinfo,
         transactions.getrawmempool,
         coins.gettxout,
@@ -27,6 +30,7 @@ def all_methods() -> list[Handler]:
         coins.NodeWallet().sendtoaddress,
         control.getconsensusinfo,
         control.masternodelist,
+        masternodes.getregistry,
         control.getevidence,
         control.getnetworkinfo,
         control.getpeerinfo,

@@ -16,7 +16,9 @@ from timecoin.node.rpc.views import Hash, WaitMs, transaction_view
 from timecoin.replica.tables import HEADERS, TRANSACTIONS, height_key
 
 
-class _Spot(NamedTuple):
+class Spot(NamedTuple):
+    """Where in the chain a transaction is."""
+
     height: int
     place: int
 
@@ -119,25 +121,31 @@ def _check_index(node: Backend, txid: bytes) -> None:
         raise RpcError(NOT_FOUND, text, "no-index")
 
 
-async def _spot_of(node: Backend, txid: bytes) -> _Spot | None:
+async def committed_at(node: Backend, txid: bytes) -> Spot:
+    """Where a committed transaction is. Raises RpcError(NOT_FOUND), with `no-index` if that cannot be known."""
+    _check_index(node, txid)
+    spot = await _spot_of(node, txid)
+    if spot is None:
+        raise RpcError(NOT_FOUND, f"transaction {txid.hex()} is not committed")
+    return spot
+
+
+async def _spot_of(node: Backend, txid: bytes) -> Spot | None:
     """Where in the chain a transaction is; None when it is nowhere, or there is no index."""
     if not node.config.transaction_index:
         return None
     found = await node.read(lambda: node.storage.get(TRANSACTIONS, txid))
     if found is None:
         return None
-    return _Spot(int.from_bytes(found[:8], "big"), int.from_bytes(found[8:], "big"))
+    return Spot(int.from_bytes(found[:8], "big"), int.from_bytes(found[8:], "big"))
 
 
-async def _find(node: Backend, txid: bytes) -> tuple[Transaction, _Spot | None]:
+async def _find(node: Backend, txid: bytes) -> tuple[Transaction, Spot | None]:
     """A transaction of the pool or the chain. Raises RpcError(NOT_FOUND), with `no-index` or `pruned` if it may exist."""
     entry = node.replica.pool.get(txid)
     if entry is not None:
         return entry.tx, None
-    _check_index(node, txid)
-    spot = await _spot_of(node, txid)
-    if spot is None:
-        raise RpcError(NOT_FOUND, f"transaction {txid.hex()} is neither pending nor committed")
+    spot = await committed_at(node, txid)
 
     def read() -> Transaction:
         return Transaction.from_batch(codec.decode_block(stored_block(node.storage, spot.height)).transactions, spot.place)
@@ -145,7 +153,7 @@ async def _find(node: Backend, txid: bytes) -> tuple[Transaction, _Spot | None]:
     return await node.read(read), spot
 
 
-async def _where(node: Backend, txid: bytes, spot: _Spot | None) -> dict[str, object]:
+async def _where(node: Backend, txid: bytes, spot: Spot | None) -> dict[str, object]:
     """The fields that say how far a transaction is."""
     if spot is None:
         return {"txid": txid.hex(), "status": node.status(txid), "confirmations": 0}
