@@ -289,7 +289,9 @@ light_refusals = (DecodeError, CertificateError)
 LIGHT = (
     Decoder(
         "light.trust.TrustedSet.decode",
-        written(st.builds(TrustedSet, st.binary(min_size=32, max_size=32), numbers, numbers, values.masternode_sets.filter(len))),
+        written(
+            st.builds(TrustedSet, st.binary(min_size=32, max_size=32), numbers, numbers, values.masternode_sets().filter(len))
+        ),
         TrustedSet.decode,
         TrustedSet.encode,
     ),
