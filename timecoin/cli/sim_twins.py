@@ -19,10 +19,11 @@ _SHOWN = 10  # violations
 @click.option(
     "--groups", type=click.IntRange(1, 5), default=2, show_default=True, help="Into how many groups a round may divide."
 )
+@click.option("--fine", is_flag=True, help="Divisions may fall between any two messages, and timers run out or not.")
 @click.option("--all-stragglers", is_flag=True, help="Follow also nodes that are too far behind to certify anything.")
-@click.option("--scenario", metavar="TEXT", help="Replay this one and show what happens, e.g. 2:ABD-Cd,ABCDd.")
+@click.option("--scenario", metavar="TEXT", help="Replay this one and show what happens, e.g. 2:ABD-Cd*,ABCDd*.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, and nothing else.")
-def twins(rounds: int, groups: int, all_stragglers: bool, scenario: str | None, as_json: bool) -> int:
+def twins(rounds: int, groups: int, fine: bool, all_stragglers: bool, scenario: str | None, as_json: bool) -> int:
     """Play every scenario of partitions and leaders for A, B, C, D and a twin of D that has its key.
 
     Exit code 1 when a promise of the protocol is broken; each violation is named with a scenario that --scenario replays.
@@ -33,7 +34,7 @@ def twins(rounds: int, groups: int, all_stragglers: bool, scenario: str | None, 
 
     began = time.monotonic()
     last: Layer | None = None
-    for last in Explorer(groups, freeze_stale=not all_stragglers).explore(rounds):
+    for last in Explorer(groups, fine=fine, freeze_stale=not all_stragglers).explore(rounds):
         if not as_json:
             click.echo(
                 f"{last.rounds} rounds: {last.scenarios:,} scenarios, {last.states:,} states, {last.group_rounds:,} rounds of "
@@ -42,7 +43,11 @@ def twins(rounds: int, groups: int, all_stragglers: bool, scenario: str | None, 
     assert last is not None
     seconds = time.monotonic() - began
     if as_json:
-        click.echo(json.dumps({"ok": not last.violations, "groups": groups, "seconds": seconds, **dataclasses.asdict(last)}))
+        click.echo(
+            json.dumps(
+                {"ok": not last.violations, "groups": groups, "fine": fine, "seconds": seconds, **dataclasses.asdict(last)}
+            )
+        )
     for violation in last.violations[:_SHOWN]:
         click.echo(f"timecoin: {violation.scenario}: {violation.what}", err=True)
     if len(last.violations) > _SHOWN:

@@ -1,27 +1,29 @@
 """Five consensus machines with four keys on a toy ledger: what a round of a Twins scenario does to a group of them.
 
 A, B, C and D are correct; `d` is a second copy of D with D's key and a mind of its own. Nobody in here lies: the code is the
-node's own `Core`, and a key that says two things is all that a Byzantine masternode can do beyond being silent. Blocks are lines of text
-on a chain that knows which coins are spent; nothing is signed, because nobody forges.
+node's own `Core`, and a key that says two things is all that a Byzantine masternode can do beyond being silent. Blocks are
+lines of text on a chain that knows which coins are spent; nothing is signed, because nobody forges.
 
-A round, for the nodes of one group (who hear each other, and nobody else):
-
-    what the real replica says again: blocks to who lags, transactions, latest PBFT messages, vote batches, certificates
-    -> delivered until quiet -> the timers run out: leaders propose, the rest asks for the next view -> delivered until quiet
+In a round each node of a group hears once what the others have to say, which is what the real replica says again and again:
+blocks to who lags, transactions, its latest PBFT messages, the vote batches that it keeps and the certificates of what it ACKed.
+What a node answers is heard in the next round, by who is in its group then; so any division may fall between PRE-PREPARE,
+PREPARE and COMMIT, or between LOCK and ACK. At the end of a round the timers may run out, everybody's: leaders propose, the rest
+asks for the next view.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from functools import cache
 from typing import Any, NamedTuple
 
 from timecoin._core import hashing
-from timecoin.consensus.certificates import VoteKind
+from timecoin.consensus.certificates import VoteCertificate, VoteKind
 from timecoin.consensus.core import Admit, Applied, Body, Certified, Core, Durable, Event, Judged, Ready, Receive, Seat, Tick
 from timecoin.consensus.evidence import digest_of, slot_of
-from timecoin.consensus.messages import Message
+from timecoin.consensus.messages import Message, VoteBatch
 from timecoin.consensus.pbft import BlockInfo, BuildRequest, Timing
 from timecoin.errors import TimecoinError
 from timecoin.sim.invariants import InvariantError
@@ -34,6 +36,14 @@ _SIZE = 200  # of a transaction, in bytes
 _NEVER = 10**9  # the epoch does not end
 # Everything that is due comes due one unit of time after what it waits for, and a round is one unit.
 _TIMING = Timing(block_interval=1, heartbeat=1, view_timeout=1, view_timeout_cap=1)
+
+
+class Pace(Enum):
+    """How far a round goes."""
+
+    HOP = ""  # everybody hears what was said before the round
+    TIMEOUT = "!"  # ... and then the timers run out
+    QUIET = "*"  # everybody hears everything, the timers run out, and everybody hears what comes of that
 
 
 class Payment(NamedTuple):
@@ -136,6 +146,11 @@ class Node:
         while ready := self.core.ready():
             self._carry_out(ready)
 
+    def tick(self) -> None:
+        """The timers run out."""
+        self.now += 1
+        self.step(Tick())
+
     def said(self) -> list[Message]:
         """What it has to tell everybody since this was last asked."""
         out, self._out = self._out, []
@@ -237,17 +252,42 @@ class _Group:
         self._chain = dict(chain)
         self._queue: deque[tuple[Node, Message]] = deque()
 
-    def round(self) -> None:
+    def round(self, pace: Pace) -> None:
         if not self._nodes:
             return
-        self._repeat()
-        for node in self._nodes:
-            node.now += 1
-        for node in self._nodes:
-            node.step(Tick())
-            self._collect(node)
-        self._deliver()
+        self._hear()
+        if pace is Pace.QUIET:
+            self._deliver()
+        self._queue.clear()
+        if pace is not Pace.HOP:
+            for node in self._nodes:
+                node.tick()
+                self._collect(node)
+        if pace is Pace.QUIET:
+            self._deliver()
+            self._catch_up()
+            self._deliver()
+        self._queue.clear()
+
+    def _hear(self) -> None:
+        """Everybody hears what everybody has to say at this moment."""
         self._catch_up()
+        said: list[tuple[Node, Message]] = []
+        for node in self._nodes:
+            said += [(node, message) for message in node.core.height.latest()]
+        told = [(node, other, *self._news(node, other)) for node in self._nodes for other in self._nodes if other is not node]
+        for payment in [p for p in PAYMENTS if any(node.core.fastpath.is_pending(p.txid) for node in self._nodes)]:
+            for node in self._nodes:
+                node.admit(payment)
+                self._collect(node)
+        for source, message in said:
+            self._tell(source, message)
+        for _, other, batches, certificates in told:
+            for batch in batches:
+                other.step(Receive(batch))
+            for certificate in certificates:
+                other.step(Certified(certificate))
+            self._collect(other)
 
     def _collect(self, node: Node) -> None:
         self._queue.extend((node, message) for message in node.said())
@@ -266,11 +306,13 @@ class _Group:
     def _deliver(self) -> None:
         """Until nobody has anything to say."""
         while self._queue:
-            source, message = self._queue.popleft()
-            for node in self._nodes:
-                if node is not source:
-                    node.step(Receive(message))
-                    self._collect(node)
+            self._tell(*self._queue.popleft())
+
+    def _tell(self, source: Node, message: Message) -> None:
+        for node in self._nodes:
+            if node is not source:
+                node.step(Receive(message))
+                self._collect(node)
 
     def _catch_up(self) -> None:
         """Who lags gets the blocks of who is ahead."""
@@ -283,41 +325,21 @@ class _Group:
                 node.apply(self._chain[node.height + 1])
                 node.step(Tick())
                 self._collect(node)
-        self._deliver()
 
-    def _repeat(self) -> None:
-        """What the replica's gossip says again to who may have missed it."""
-        self._catch_up()
-        for payment in PAYMENTS:
-            if any(node.core.fastpath.is_pending(payment.txid) for node in self._nodes):
-                for node in self._nodes:
-                    node.admit(payment)
-                    self._collect(node)
-        for node in self._nodes:
-            self._queue.extend((node, message) for message in node.core.height.latest())
-        self._deliver()
-        for node in self._nodes:
-            for other in self._nodes:
-                if other is not node and not other.settled:
-                    self._tell_votes(node, other)
-        self._deliver()
-        self._catch_up()
-
-    def _tell_votes(self, node: Node, other: Node) -> None:
+    def _news(self, node: Node, other: Node) -> tuple[list[VoteBatch], list[VoteCertificate]]:
         """The batches that `other` lacks by their numbers, and the certificates of what `node` ACKed."""
+        if other.settled:
+            return [], []
         ours, theirs = node.core.fastpath, other.core.fastpath
+        batches: list[VoteBatch] = []
         for voter in range(VOTERS):
             lacking = sorted(set(ours.offered(voter)) - set(theirs.kept(voter)))
-            for batch in list(ours.batches(voter, [(number, number) for number in lacking])):
-                other.step(Receive(batch))
-        for txid in list(ours.acked()):
-            certificate = ours.certificate(VoteKind.LOCK, txid)
-            if certificate is not None and not theirs.is_closed(txid):
-                other.step(Certified(certificate))
-        self._collect(other)
+            batches += ours.batches(voter, [(number, number) for number in lacking])
+        shown = [ours.certificate(VoteKind.LOCK, txid) for txid in ours.acked() if not theirs.is_closed(txid)]
+        return batches, [certificate for certificate in shown if certificate is not None]
 
 
-def play_round(nodes: Sequence[Node], chain: Mapping[int, bytes]) -> None:
+def play_round(nodes: Sequence[Node], chain: Mapping[int, bytes], pace: Pace) -> None:
     """One round of a group, its nodes in the order of NAMES. They are changed. InvariantError when a promise is broken.
 
     `chain` holds the blocks above the lowest of them up to the highest, by height.
@@ -325,6 +347,6 @@ def play_round(nodes: Sequence[Node], chain: Mapping[int, bytes]) -> None:
     for node in nodes:
         node.decided.clear()
     try:
-        _Group(nodes, chain).round()
+        _Group(nodes, chain).round(pace)
     except TimecoinError as error:
         raise InvariantError(f"{type(error).__name__}: {error}") from error

@@ -1,24 +1,27 @@
 """Twins: every way in which rounds of partitions can treat four masternodes, one of which is there twice.
 
 The idea is that of 'Twins: BFT Systems Made Robust' (Bano et al., 2021): two correct copies of one key behave, seen from
-outside, like a Byzantine masternode, and partitions decide which of them is heard by whom. A scenario is the height to begin with, which gives
-the sequence of leaders ((h + v) mod n), and for each round one division of A, B, C, D and D's twin `d` into at most two groups.
-What happens in a round is in `twinnodes`. `2:ABD-Cd,ABCDd` is height 2 and two rounds.
+outside, like a Byzantine masternode, and partitions decide which of them is heard by whom. A scenario is the height to begin
+with, which gives the sequence of leaders ((h + v) mod n), and for each round one division of A, B, C, D and D's twin `d` into
+groups, and how far the round goes (`twinnodes.Pace`): in coarse scenarios until nobody has anything to say, before and after the
+timers run out; in fine ones everybody hears once what was said before, and the timers run out or not, so that a division may fall
+between PREPARE and COMMIT. `2:ABD-Cd*,ABCDd!,ABCDd` is height 2, a coarse round, a fine one with timers, one without.
 
 *All* scenarios of a length are covered, without playing each of them:
 
 - what a group does in a round depends on the states of its members alone, so it is played once for every such combination;
-- two sequences of rounds that lead to the same five states have the same future, so it is followed once (`twinstates` says what
-  of a node's state may matter later);
+- two sequences of rounds that lead to the same five states have the same future, so it is followed once (`twinstates` says
+  what of a node's state may matter later);
 - groups have no order, so a division is named once.
 
 One reduction is made: a node that has been left behind by so many that fewer than a quorum of voters are at its height or below
-does nothing until it meets one that is ahead (it then catches up before anything else). What is decided at its height is decided,
-and too few are left there to certify anything else. `Explorer(freeze_stale=False)` goes without it.
+does nothing until it meets one that is ahead (it then catches up before anything else). What is decided at its height is
+decided, and too few are left there to certify anything else. `Explorer(freeze_stale=False)` goes without it.
 
 Checked after every round of every scenario: agreement (one block per height), the claim (what is FINAL anywhere is never
 contradicted by a block or by another FINAL transaction), no two certificates in conflict, one voice of every copy, no evidence
-against A, B or C, no error; and from every state, once all hear each other again, a new block within PROGRESS_ROUNDS rounds.
+against A, B or C, no error. Checked after the last round: once all hear each other again, or all but one masternode, there is a
+new block within PROGRESS_ROUNDS rounds, and all the above holds.
 """
 
 from __future__ import annotations
@@ -29,13 +32,26 @@ from typing import NamedTuple, TypeAlias
 
 from timecoin.consensus.quorum import Quorum
 from timecoin.sim.invariants import InvariantError
-from timecoin.sim.twinnodes import KEYS, NAMES, VOTERS, Node, conflict, play_round
+from timecoin.sim.twinnodes import KEYS, NAMES, VOTERS, Node, Pace, conflict, play_round
 from timecoin.sim.twinstates import freeze, key, thaw
 
-PROGRESS_ROUNDS = 3  # one to hear of each other's views, f + 1 to decide
+PROGRESS_ROUNDS = 4  # one to hear of each other's views, one for a silent leader, f + 1 to decide
 
 Division: TypeAlias = tuple[tuple[int, ...], ...]
 _TOGETHER: Division = (tuple(range(len(KEYS))),)
+# All, or all but one masternode: in each the first group has a quorum.
+_AT_LAST: tuple[Division, ...] = (
+    _TOGETHER,
+    *(
+        (tuple(i for i, voter in enumerate(KEYS) if voter != gone), tuple(i for i, voter in enumerate(KEYS) if voter == gone))
+        for gone in range(VOTERS)
+    ),
+)
+
+
+class Round(NamedTuple):
+    division: Division
+    pace: Pace
 
 
 class State(NamedTuple):
@@ -91,55 +107,59 @@ def divisions(most_groups: int = 2) -> tuple[Division, ...]:
 class Explorer:
     """All states that can be reached, by rounds."""
 
-    def __init__(self, most_groups: int = 2, *, freeze_stale: bool = True) -> None:
-        self._divisions = divisions(most_groups)
+    def __init__(self, most_groups: int = 2, *, fine: bool = False, freeze_stale: bool = True) -> None:
+        paces = (Pace.HOP, Pace.TIMEOUT) if fine else (Pace.QUIET,)
+        self._rounds = [Round(division, pace) for division in divisions(most_groups) for pace in paces]
         self._freeze_stale = freeze_stale
         self._numbers: dict[bytes, int] = {}
         self._frozen: list[bytes] = []
         self._seen: list[_Seen] = []
-        self._played: dict[tuple[tuple[int, ...], tuple[bytes, ...]], tuple[tuple[int, tuple[bytes, ...]], ...] | str] = {}
+        self._played: dict[tuple[tuple[int, ...], tuple[bytes, ...], Pace], tuple[tuple[int, tuple[bytes, ...]], ...] | str] = {}
         self._stale: dict[int, int] = {}
-        self._slow: dict[State, int] = {}
 
     def start(self, height: int) -> State:
         """Nobody has heard anything yet."""
-        return State(tuple(self._number(Node(index, height)) for index in range(len(KEYS))), ())
+        nodes = [Node(index, height) for index in range(len(KEYS))]
+        for node in nodes:
+            node.tick()
+            node.said()
+        return State(tuple(self._number(node) for node in nodes), ())
 
     def explore(self, rounds: int) -> Iterator[Layer]:
         """Layer by layer; the last one given is the one with the first violations."""
         starts = {self.start(height): height for height in range(VOTERS)}
-        layers: list[dict[State, tuple[State, Division] | None]] = [dict.fromkeys(starts)]
+        layers: list[dict[State, tuple[State, Round] | None]] = [dict.fromkeys(starts)]
         for done in range(1, rounds + 1):
             violations: list[Violation] = []
-            reached: dict[State, tuple[State, Division] | None] = {}
+            reached: dict[State, tuple[State, Round] | None] = {}
             for state in layers[-1]:
-                for division in self._divisions:
+                for played in self._rounds:
                     try:
-                        reached.setdefault(self.next(state, division), (state, division))
+                        reached.setdefault(self.next(state, played), (state, played))
                     except InvariantError as error:
-                        violations.append(Violation(_scenario(starts, layers, state, division), str(error)))
+                        violations.append(Violation(_scenario(starts, layers, state, played), str(error)))
             layers.append(reached)
             slowest = 0
-            for state in reached:
+            for state in reached if done == rounds else ():
                 try:
                     slowest = max(slowest, self.progress(state))
                 except InvariantError as error:
                     violations.append(Violation(_scenario(starts, layers, state), str(error)))
-            scenarios = VOTERS * len(self._divisions) ** done
+            scenarios = VOTERS * len(self._rounds) ** done
             yield Layer(done, scenarios, len(reached), len(self._frozen), len(self._played), slowest, tuple(violations))
             if violations:
                 return
 
     # --- one round
 
-    def next(self, state: State, division: Division) -> State:
+    def next(self, state: State, played: Round) -> State:
         """The state after a round. InvariantError when it breaks a promise."""
         low = min(self._seen[node].height for node in state.nodes)
         nodes = list(state.nodes)
         chain = dict(enumerate(state.chain, low + 1))
-        for group in division:
+        for group in played.division:
             members = tuple(state.nodes[index] for index in group)
-            outcome = self._play(members, low, state.chain)
+            outcome = self._play(members, low, state.chain, played.pace)
             for index, (node, decided) in zip(group, outcome, strict=True):
                 nodes[index] = node
                 height = self._seen[node].height
@@ -151,19 +171,21 @@ class Explorer:
         nodes = [self._left_behind(node, heights) for node in nodes]
         return State(tuple(nodes), tuple(chain[at] for at in range(min(heights) + 1, max(heights) + 1)))
 
-    def _play(self, members: tuple[int, ...], low: int, chain: tuple[bytes, ...]) -> tuple[tuple[int, tuple[bytes, ...]], ...]:
+    def _play(
+        self, members: tuple[int, ...], low: int, chain: tuple[bytes, ...], pace: Pace
+    ) -> tuple[tuple[int, tuple[bytes, ...]], ...]:
         """What a round makes of a group: each member's new state and the blocks that it got."""
         heights = [self._seen[node].height for node in members]
         blocks = chain[min(heights) - low : max(heights) - low]
-        outcome = self._played.get((members, blocks))
+        outcome = self._played.get((members, blocks, pace))
         if outcome is None:
             nodes = [thaw(self._frozen[node]) for node in members]
             try:
-                play_round(nodes, dict(enumerate(blocks, min(heights) + 1)))
+                play_round(nodes, dict(enumerate(blocks, min(heights) + 1)), pace)
                 outcome = tuple((self._number(node), tuple(node.decided)) for node in nodes)
             except InvariantError as error:
                 outcome = str(error)
-            self._played[members, blocks] = outcome
+            self._played[members, blocks, pace] = outcome
         if isinstance(outcome, str):
             raise InvariantError(outcome)
         return outcome
@@ -213,14 +235,23 @@ class Explorer:
                     raise InvariantError(f"two prepared certificates for height {one.height + 1}, view {view}")
 
     def progress(self, state: State) -> int:
-        """Rounds until all have a new block, when all hear each other. InvariantError when that takes too many."""
-        target = max(self._seen[node].height for node in state.nodes) + 1
-        now = state
-        for rounds in range(1, PROGRESS_ROUNDS + 1):
-            now = self.next(now, _TOGETHER)
-            if min(self._seen[node].height for node in now.nodes) >= target:
-                return rounds
-        raise InvariantError(f"progress: no block {target} after {PROGRESS_ROUNDS} rounds in which all hear each other")
+        """Rounds until there is a new block once all hear each other, or all but one. InvariantError when it takes too many."""
+        slowest = 0
+        for division in _AT_LAST:
+            members = division[0]
+            target = max(self._seen[state.nodes[index]].height for index in members) + 1
+            now = state
+            for rounds in range(1, PROGRESS_ROUNDS + 1):
+                now = self.next(now, Round(division, Pace.QUIET))
+                if min(self._seen[now.nodes[index]].height for index in members) >= target:
+                    slowest = max(slowest, rounds)
+                    break
+            else:
+                names = "".join(NAMES[index] for index in members)
+                raise InvariantError(
+                    f"progress: no block {target} after {PROGRESS_ROUNDS} rounds in which {names} hear each other"
+                )
+        return slowest
 
     def describe(self, state: State) -> str:
         """One line: height and view of each node, and what is FINAL somewhere."""
@@ -236,43 +267,50 @@ class Explorer:
 
 def _scenario(
     starts: dict[State, int],
-    layers: list[dict[State, tuple[State, Division] | None]],
+    layers: list[dict[State, tuple[State, Round] | None]],
     state: State,
-    last: Division | None = None,
+    last: Round | None = None,
 ) -> str:
     """The first way found to a state of the last layer but one (with `last`), or of the last."""
     rounds = [] if last is None else [last]
     depth = len(layers) - 1
     while (came := layers[depth].get(state)) is not None:
-        state, division = came
-        rounds.append(division)
+        state, played = came
+        rounds.append(played)
         depth -= 1
     return write_scenario(starts[state], rounds[::-1])
 
 
-def write_scenario(height: int, rounds: list[Division]) -> str:
-    return f"{height}:" + ",".join("-".join("".join(NAMES[i] for i in group) for group in division) for division in rounds)
+def write_scenario(height: int, rounds: list[Round]) -> str:
+    return f"{height}:" + ",".join(_write_round(played) for played in rounds)
 
 
-def read_scenario(text: str) -> tuple[int, list[Division]]:
+def _write_round(played: Round) -> str:
+    return "-".join("".join(NAMES[i] for i in group) for group in played.division) + played.pace.value
+
+
+def read_scenario(text: str) -> tuple[int, list[Round]]:
     """The reverse of `write_scenario`; raises ValueError."""
     first, _, rest = text.partition(":")
     if not first.isdecimal():
         raise ValueError(f"scenario '{text}': it begins with a height and a colon")
-    rounds: list[Division] = []
+    rounds: list[Round] = []
     for part in rest.split(",") if rest else ():
-        if sorted(part.replace("-", "")) != sorted(NAMES):
-            raise ValueError(f"scenario '{text}': '{part}' does not name each of {NAMES} once")
-        rounds.append(tuple(tuple(sorted(NAMES.index(name) for name in group)) for group in part.split("-") if group))
+        groups = part.rstrip("!*")
+        pace = next((pace for pace in Pace if pace.value == part[len(groups) :]), None)
+        if pace is None or sorted(groups.replace("-", "")) != sorted(NAMES):
+            raise ValueError(f"scenario '{text}': '{part}' does not name each of {NAMES} once, and then nothing, ! or *")
+        division = tuple(tuple(sorted(NAMES.index(name) for name in group)) for group in groups.split("-") if group)
+        rounds.append(Round(division, pace))
     return int(first), rounds
 
 
 def replay(text: str, say: Callable[[str], None]) -> None:
-    """Play one scenario, then let all hear each other. InvariantError when a promise is broken, ValueError for bad text."""
+    """Play one scenario, then what follows when all hear each other. InvariantError, or ValueError for bad text."""
     height, rounds = read_scenario(text)
     explorer = Explorer()
     state = explorer.start(height)
-    for division in rounds:
-        state = explorer.next(state, division)
-        say(f"{write_scenario(height, [division]).partition(':')[2]}: {explorer.describe(state)}")
-    say(f"all hear each other: a new block after {explorer.progress(state)} rounds")
+    for played in rounds:
+        state = explorer.next(state, played)
+        say(f"{_write_round(played)}: {explorer.describe(state)}")
+    say(f"all hear each other, or all but one: a new block after {explorer.progress(state)} rounds")
