@@ -254,7 +254,7 @@ class Explorer:
         return slowest
 
     def describe(self, state: State) -> str:
-        """One line: height and view of each node, and what is FINAL somewhere."""
+        """One line: height and view of each node."""
         parts = []
         for name, number in zip(NAMES, state.nodes, strict=True):
             seen = self._seen[number]
