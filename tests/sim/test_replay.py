@@ -8,10 +8,14 @@ import sys
 
 import pytest
 
+from timecoin.sim.runs import run
+
+COMMAND = [sys.executable, "-c", "from timecoin.cli import main; main()", "sim"]
+
 
 def replay(seed: int, hash_seed: str) -> str:
     return subprocess.run(
-        [sys.executable, "-m", "timecoin.sim", "--seed", str(seed)],
+        [*COMMAND, "--seed", str(seed), "--trace"],
         capture_output=True,
         text=True,
         check=True,
@@ -26,3 +30,8 @@ def test_a_seed_replays_exactly_with_a_readable_trace(seed: int) -> None:
     assert "submits" in first
     assert "block 1 " in first
     assert first.rstrip().splitlines()[-1].startswith("virtual time")
+
+
+def test_the_trace_covers_what_is_sent() -> None:
+    assert run(5, [4]).trace == run(5, [4]).trace
+    assert run(5, [4]).trace != run(6, [4]).trace

@@ -22,6 +22,7 @@ _COMMANDS = {
     "proof": ("timecoin.cli.proof", "Prove that a transaction is committed or final, and verify that without a node."),
     "reindex": ("timecoin.cli.reindex", "Rebuild the store of a stopped node from its blocks."),
     "rpc": ("timecoin.cli.app", "Call a method of a node's RPC."),
+    "sim": ("timecoin.cli.sim", "Run whole networks on virtual time, under faults and attacks."),
     "snapshot": ("timecoin.cli.snapshot", "Take all coins of a network from one node to another, in a file."),
     "verify-chain": ("timecoin.cli.verify_chain", "Re-check everything in a data directory from genesis on."),
     "wallet": ("timecoin.cli.wallet", "Keys, balances and payments of a person."),

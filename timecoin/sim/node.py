@@ -1,30 +1,34 @@
-"""One simulated node: the real replica, driven with virtual time, disk and network. Byzantine ones misuse their key here."""
+"""One simulated node: the real replica, driven with virtual time, disk and network.
+
+It does what `node.driver` does with real ones: what a call of the replica wants is carried out after it, a commit's messages
+leave when its writes are durable, and an error that is no peer's fault ends the node. Power can fail at every point between:
+before a commit is handed over, after it, when it is durable and nothing of it is sent, between two messages.
+"""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import replace
+from typing import Protocol
 
-from timecoin import params
-from timecoin._core import codec
-from timecoin.consensus.certificates import Phase
-from timecoin.consensus.messages import Message, PhaseVote, Proposal, sign
-from timecoin.errors import DecodeError, ProtocolError
+from timecoin.errors import DecodeError, ProtocolError, TimecoinError, TransactionError
 from timecoin.keys import Keypair
-from timecoin.ledger.blocks import Header
+from timecoin.ledger.blocks import Delta
 from timecoin.ledger.genesis import Genesis
-from timecoin.ledger.transactions import Transaction
 from timecoin.replica import journal
-from timecoin.replica.effects import Commit, Event, Send, SignatureJob
+from timecoin.replica.effects import Commit, Committed, Event, Send, SignatureJob
 from timecoin.replica.payloads import encode_blocks
 from timecoin.replica.replica import Replica
 from timecoin.replica.tables import BLOCKS, CERTIFICATES, height_key
 from timecoin.replica.wire import Kind
-from timecoin.sim.disk import VirtualDisk
+from timecoin.sim.disk import DiskFull, VirtualDisk
 from timecoin.sim.network import Clock
 
 WALL = 1_700_000_000_000  # what the virtual calendar shows at virtual time 0
+
+
+class PowerCut(Exception):
+    """The node is without power from here on."""
 
 
 class Verifier:
@@ -34,7 +38,10 @@ class Verifier:
         self._known: dict[tuple[bytes, bytes, bytes], int] = {}
 
     def run(self, job: SignatureJob) -> bytes:
-        items = list(zip(job.keys, job.messages, job.signatures, strict=True))
+        return self.verdicts(list(zip(job.keys, job.messages, job.signatures, strict=True)))
+
+    def verdicts(self, items: list[tuple[bytes, bytes, bytes]]) -> bytes:
+        """One byte for each (key, message, signature)."""
         fresh = [item for item in dict.fromkeys(items) if item not in self._known]
         if fresh:
             keys, messages, signatures = (list(column) for column in zip(*fresh, strict=True))
@@ -43,8 +50,39 @@ class Verifier:
         return bytes(self._known[item] for item in items)
 
 
+class Surroundings(Protocol):
+    """What a node is in: the network takes its messages, and it is watched."""
+
+    def transmit(self, node: SimNode, send: Send) -> None: ...
+
+    def happened(self, node: SimNode, event: Event) -> None: ...
+
+    def committed(self, node: SimNode, delta: Delta, view: int) -> None:
+        """A block is part of its chain; others may have followed it already."""
+        ...
+
+    def accused(self, node: SimNode, peer: int, why: str) -> None:
+        """`node` finds that a peer sent what no correct node sends."""
+        ...
+
+    def started(self, node: SimNode) -> None:
+        """Its replica has read the store, and nothing that it wants is carried out yet."""
+        ...
+
+    def stopped(self, node: SimNode, why: str) -> None:
+        """It went down by itself: power, a full disk, or an error."""
+        ...
+
+    def failed(self, node: SimNode, error: TimecoinError) -> None:
+        """The replica raised something that is not a peer's fault."""
+        ...
+
+
 class SimNode:
-    """A node that can crash and come back. `transmit(source, send)` is the network's side."""
+    """A node that can crash and come back.
+
+    `correct`: it runs unchanged code and its store never lost a vote that it sent, so every promise binds it.
+    """
 
     def __init__(
         self,
@@ -54,52 +92,72 @@ class SimNode:
         clock: Clock,
         rng: random.Random,
         verifier: Verifier,
-        transmit: Callable[[int, Send], None],
+        surroundings: Surroundings,
     ) -> None:
         self.index = index
+        self.operator = operator.public if operator else None
         self.disk = VirtualDisk()
         self.alive = False
-        self.equivocates = False  # as a leader, proposes one block to some and another one to the rest
-        self.contrary = False  # as a leader, proposes what conflicts with what others certify
-        self.drops_proposals = False  # as a leader, stays silent
+        self.correct = True
         self.clock_error = 0
-        self.on_event: Callable[[SimNode, Event], None] | None = None
-        self.on_bad: Callable[[int, int, Kind], None] | None = None
         self.coin_cache_bytes: int | None = None  # what coins may take in memory; the rest is read from the disk
+        self.disk_ms = (0.5, 6.0)
+        self.verify_ms = (0.1, 2.0)
+        self.receive_ms = 0.0
+        self._keypair = operator
         self._genesis = genesis
-        self._operator = operator
         self._clock = clock
         self._rng = rng
         self._verifier = verifier
-        self._transmit = transmit
+        self._surroundings = surroundings
         self._life = 0  # which incarnation this is: callbacks of an earlier one do nothing
         self._wake: float | None = None
         self._durable_at = 0.0
-        self.disk.write(journal.initialise(genesis, operator.public if operator else None))
-
-    @property
-    def honest(self) -> bool:
-        return not (self.equivocates or self.contrary or self.drops_proposals)
+        self._points_left: int | None = None  # until the power fails
+        self.disk.write(journal.initialise(genesis, self.operator))
 
     # --- life
 
     def start(self) -> None:
+        """Come up with what is on the disk."""
         self._life += 1
+        self._wake = None
+        self._durable_at = 0.0
         self.alive = True
         now, wall = self._times()
-        signer = self._operator.sign if self._operator else None
-        operator = self._operator.public if self._operator else None
-        self.replica = Replica(
-            self._genesis, self.disk, now=now, wall=wall, operator=operator, signer=signer, coin_cache_bytes=self.coin_cache_bytes
-        )
-        self._settle()
+        try:
+            self.replica = Replica(
+                self._genesis,
+                self.disk,
+                now=now,
+                wall=wall,
+                operator=self.operator,
+                signer=self._keypair.sign if self._keypair else None,
+                coin_cache_bytes=self.coin_cache_bytes,
+            )
+        except TimecoinError as error:
+            self._fail(error)
+            return
+        self._surroundings.started(self)
+        self._guard(self._settle)
 
     def crash(self) -> int:
         """Power off. What was not durable is lost but for a prefix; how many commits of it survived."""
         self.alive = False
         self._life += 1
-        self._wake = None
+        self._points_left = None
         return self.disk.crash(self._rng)
+
+    def cut_power_after(self, points: int | None) -> None:
+        """Crash at the `points`-th point from now at which something is handed to the disk or the network; None: do not."""
+        self._points_left = points
+
+    def slow_down(self) -> None:
+        """From now on the disk, the verifier and the network card take long."""
+        self.disk_ms, self.verify_ms, self.receive_ms = (20.0, 150.0), (5.0, 60.0), 80.0
+
+    def speed_up(self) -> None:
+        self.disk_ms, self.verify_ms, self.receive_ms = (0.5, 6.0), (0.1, 2.0), 0.0
 
     def _times(self) -> tuple[int, int]:
         now = int(self._clock.now)
@@ -107,11 +165,36 @@ class SimNode:
 
     def call(self, action: Callable[[Replica], object]) -> None:
         """Let something happen to the replica and carry out what it wants."""
-        if not self.alive:
-            return
-        self.replica.clock(*self._times())
-        action(self.replica)
-        self._settle()
+
+        def act() -> None:
+            self.replica.clock(*self._times())
+            action(self.replica)
+            self._settle()
+
+        if self.alive:
+            self._guard(act)
+
+    def _guard(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except PowerCut:
+            self._surroundings.stopped(self, f"loses power, {self.crash()} commits under way survive")
+        except DiskFull:
+            self.crash()
+            self._surroundings.stopped(self, "stops, its disk is full")
+        except TimecoinError as error:
+            self._fail(error)
+
+    def _fail(self, error: TimecoinError) -> None:
+        self.crash()
+        self._surroundings.failed(self, error)
+
+    def _point(self) -> None:
+        """Something is about to be handed over. Raises PowerCut."""
+        if self._points_left is not None:
+            self._points_left -= 1
+            if self._points_left <= 0:
+                raise PowerCut
 
     def _later(self, delay: float, action: Callable[[], None]) -> None:
         life = self._life
@@ -121,15 +204,23 @@ class SimNode:
 
     def _settle(self) -> None:
         effects = self.replica.effects()
+        applied = {delta.height: delta for delta in effects.commit.applied} if effects.commit is not None else {}
         for event in effects.events:
-            if self.on_event is not None:
-                self.on_event(self, event)
+            if isinstance(event, Committed):
+                self._surroundings.committed(self, applied[event.height], event.view)
+            else:
+                self._surroundings.happened(self, event)
+        for charge in effects.charges:
+            self._surroundings.accused(self, charge.peer, charge.why)
         for send in effects.sends:
-            self._transmit(self.index, send)
+            self._point()
+            self._surroundings.transmit(self, send)
         if effects.commit is not None:
+            self._point()
             self._commit(effects.commit)
+            self._point()
         for job in effects.jobs:
-            self._later(self._rng.uniform(0.1, 2.0), lambda job=job: self._finish(job))  # type: ignore[misc]
+            self._later(self._rng.uniform(*self.verify_ms), lambda job=job: self._finish(job))  # type: ignore[misc]
         for read in effects.reads:
             self._serve(read.peer, read.first, read.wanted)
         self._set_timer()
@@ -140,15 +231,18 @@ class SimNode:
 
     def _commit(self, commit: Commit) -> None:
         self.disk.submit(commit.writes)
-        self._durable_at = max(self._clock.now + self._rng.uniform(0.5, 6.0), self._durable_at + 0.01)
+        self._durable_at = max(self._clock.now + self._rng.uniform(*self.disk_ms), self._durable_at + 0.01)
+        self._later(self._durable_at - self._clock.now, lambda: self._guard(lambda: self._durable(commit)))
 
-        def durable() -> None:
-            self.disk.flush()
-            for send in commit.sends:
-                self._transmit(self.index, send)
-            self.call(lambda replica: replica.durable(commit))
-
-        self._later(self._durable_at - self._clock.now, durable)
+    def _durable(self, commit: Commit) -> None:
+        self.disk.flush()
+        self._point()
+        for send in commit.sends:
+            self._surroundings.transmit(self, send)
+            self._point()
+        self.replica.clock(*self._times())
+        self.replica.durable(commit)
+        self._settle()
 
     def _serve(self, peer: int, first: int, wanted: int) -> None:
         blocks = []
@@ -158,7 +252,7 @@ class SimNode:
             if block is None or certificate is None:
                 break
             blocks.append((block, certificate))
-        self._transmit(self.index, Send(Kind.BLOCKS, encode_blocks(blocks), to=peer))
+        self._surroundings.transmit(self, Send(Kind.BLOCKS, encode_blocks(blocks), to=peer))
 
     def _set_timer(self) -> None:
         due = self.replica.deadline()
@@ -172,47 +266,35 @@ class SimNode:
             self._wake = None
             self.call(lambda replica: replica.tick())
 
-    # --- messages
+    # --- what comes in
 
     def receive(self, source: int, kind: Kind, payload: bytes) -> None:
+        if self.receive_ms:
+            self._later(self._rng.uniform(0, self.receive_ms), lambda: self._take(source, kind, payload))
+        else:
+            self._take(source, kind, payload)
+
+    def _take(self, source: int, kind: Kind, payload: bytes) -> None:
         def deliver(replica: Replica) -> None:
             try:
                 replica.receive(source, kind, payload)
-            except (DecodeError, ProtocolError):
-                if self.on_bad is not None:
-                    self.on_bad(self.index, source, kind)
+            except (DecodeError, ProtocolError) as error:
+                self._surroundings.accused(self, source, f"{kind.name}: {error}")
 
         self.call(deliver)
 
-    @property
-    def operator(self) -> bytes | None:
-        return self._operator.public if self._operator else None
+    def submit(self, raw: bytes) -> None:
+        """A transaction from a user. What is wrong with its form is the user's problem."""
 
-    def owns(self, payload: bytes) -> bool:
-        """Whether a PRE-PREPARE is this node's own for the next height, not one that it relays or repeats."""
-        proposal = Proposal.decode(payload)
-        return self.replica.me == proposal.voter and proposal.height == self.replica.ledger.height + 1
+        def hand_in(replica: Replica) -> None:
+            try:
+                replica.submit(raw)
+            except (DecodeError, TransactionError):
+                return
 
-    def second_proposal(self, payload: bytes, transactions: list[Transaction]) -> list[Send]:
-        """Another block for the same slot, with a PREPARE for it, as a leader that lies sends them.
+        self.call(hand_in)
 
-        It holds those of `transactions` that are valid on this node's chain and do not conflict with each other.
-        """
-        first = Proposal.decode(payload)
-        header = Header.decode(first.block[: params.HEADER_BYTES])
-        ledger = self.replica.ledger
-        chosen: list[Transaction] = []
-        spent: set[bytes] = set()
-        for tx in transactions:
-            if all(ledger.coins.committed(tx.inputs)) and spent.isdisjoint(tx.inputs):
-                chosen.append(tx)
-                spent.update(tx.inputs)
-        block = ledger.build_block(chosen, proposer=header.proposer, time_ms=header.time_ms + 1)
-        digest = codec.header_hash(block[: params.HEADER_BYTES])
-        proposal = self._signed(replace(first, digest=digest, block=block))
-        vote = PhaseVote(Phase.PREPARE, first.epoch, first.height, 0, first.voter, digest)
-        return [Send(Kind.PROPOSAL, proposal.encode()), Send(Kind.PREPARE, self._signed(vote).encode())]
-
-    def _signed(self, message: Message) -> Message:
-        assert self._operator is not None
-        return sign(message, self._operator.sign(message.signed_bytes(self._genesis.chain_id)))
+    def wipe(self) -> None:
+        """The store is lost; a new one does not carry the votes of the key."""
+        self.disk = VirtualDisk()
+        self.disk.write(journal.initialise(self._genesis, None))

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from timecoin._core import hashing
 from timecoin.consensus.certificates import VoteCertificate, VoteKind
 from timecoin.consensus.core import Admit, Applied, Body, Certified, Core, Durable, Event, Judged, Ready, Receive, Seat, Tick
-from timecoin.consensus.evidence import digest_of, slot_of
+from timecoin.consensus.evidence import statement
 from timecoin.consensus.messages import Message, VoteBatch
 from timecoin.consensus.pbft import BlockInfo, BuildRequest, Timing
 from timecoin.errors import TimecoinError
@@ -179,7 +179,8 @@ class Node:
 
     def _say(self, message: Message) -> None:
         message.inspect(self.core.quorum)
-        slot, digest = slot_of(message), digest_of(message)
+        said = statement(message)
+        slot, digest = said.slot, said.content
         if self.signed.setdefault(slot, digest) != digest:
             raise InvariantError(f"one voice: {NAMES[self.index]} signs two digests in {slot}")
         self.core.step(Durable(message), self.now)

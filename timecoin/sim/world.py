@@ -1,94 +1,45 @@
-"""A whole network from one seed: correct and faulty nodes, clients, faults that come and go, and the invariants.
+"""A whole network from one seed: correct and faulty nodes, clients, faults that come and go, and all invariants.
 
-A run has a fault phase, in which anything may happen, and a calm phase, in which everything must be finished: all correct nodes
-at one height, every transaction of an honest client committed, every contested coin spent once. The same seed gives the same run.
+A run has one or more rounds of two phases: one with faults, in which anything may happen, and a calm one, in which everything
+must be finished in time: all correct nodes at one height, what honest clients signed in blocks, contested coins spent or free
+again, a new payment final by votes. The same seed and scenario give the same run.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
+import zlib
+from collections.abc import Callable, Iterator
 
-from timecoin import params
-from timecoin.consensus.messages import Message, VoteBatch
+from timecoin.consensus.certificates import VoteKind
 from timecoin.errors import TimecoinError
 from timecoin.keys import Keypair
+from timecoin.ledger.blocks import Delta
 from timecoin.ledger.genesis import Genesis, GenesisMasternode
-from timecoin.ledger.transactions import Output, Transaction, outpoint
-from timecoin.replica.effects import Accepted, Committed, Equivocated, Event, Final, Resigned, Send
-from timecoin.replica.journal import decode_pbft
+from timecoin.ledger.transactions import Transaction
+from timecoin.replica import journal, tables
+from timecoin.replica.effects import Accepted, Equivocated, Event, Final, Resigned, Send
+from timecoin.replica.tables import height_key
 from timecoin.replica.wire import Kind
-from timecoin.sim.invariants import InvariantError, Invariants
-from timecoin.sim.network import Clock, Network
+from timecoin.sim import durability
+from timecoin.sim.adversary import STRATEGIES, Plot, Strategy
+from timecoin.sim.bounds import check_memory, limits
+from timecoin.sim.clients import COLLATERAL, LOOPBACK, Clients, Planned
+from timecoin.sim.faults import Faults
+from timecoin.sim.invariants import Chain, InvariantError
+from timecoin.sim.network import LATENCIES, Clock, Network, full_mesh, random_graph
 from timecoin.sim.node import WALL, SimNode, Verifier
+from timecoin.sim.scenario import Scenario
+from timecoin.sim.traffic import SIGNED, SignedTraffic
 
-_FEE = 1000
-_LOOPBACK = bytes(10) + b"\xff\xff\x7f\x00\x00\x01"
 _CALM_LIMIT_MS = 240_000
-_CATCH_UP = {Kind.STATUS, Kind.BLOCKS}
-_SPELLS = (
-    frozenset({Kind.COMMIT, *_CATCH_UP}),
-    frozenset({Kind.PREPARE, *_CATCH_UP}),
-    frozenset({Kind.COMMIT, Kind.PREPARE, *_CATCH_UP}),
-    frozenset({Kind.PROPOSAL}),
-    frozenset({Kind.NEW_VIEW}),
-    frozenset({Kind.VIEW_CHANGE}),
-    frozenset({Kind.VOTE_BATCH, Kind.VOTE_CERTIFICATE}),
-    frozenset({Kind.VOTE_BATCH, Kind.VOTE_CERTIFICATE, Kind.TRANSACTIONS}),
-)
-
-
-class LivenessError(InvariantError):
-    """After the faults ended, something was not finished in time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    """What a run is like. Times in virtual milliseconds."""
-
-    masternodes: int = 4
-    full_nodes: int = 1
-    duration: int = 15_000  # of the fault phase
-    transfers: int = 20
-    contested: int = 4  # pairs of conflicting transfers
-    loss: float = 0.0
-    duplicate: float = 0.0
-    most_delay: float = 20.0
-    crashes: int = 0
-    partitions: int = 0
-    silent_leader: bool = False
-    equivocating_leader: bool = False
-    contrary_leader: bool = False
-    isolations: int = 0  # times in which one node alone may see a block decided, and is then cut off
-    deaf_spells: int = 0  # times in which some kinds of message do not reach some nodes
-    clock_error: int = 0
-    epoch_length: int = 100_000
-
-
-def scenario_of(seed: int) -> Scenario:
-    """A random scenario; the same for the same seed."""
-    rng = random.Random(f"scenario {seed}")
-    liar = rng.random() < 0.5
-    return Scenario(
-        masternodes=rng.choice((4, 4, 4, 5, 7)),
-        full_nodes=rng.choice((0, 1)),
-        duration=rng.randint(6_000, 15_000),
-        transfers=rng.randint(6, 24),
-        contested=rng.randint(0, 8),
-        loss=rng.choice((0.0, 0.0, 0.02, 0.1, 0.3)),
-        duplicate=rng.choice((0.0, 0.05)),
-        most_delay=rng.choice((5.0, 30.0, 200.0, 800.0)),
-        crashes=rng.choice((0, 1, 2, 4)),
-        partitions=rng.choice((0, 0, 1, 2)),
-        silent_leader=liar and rng.random() < 0.5,
-        equivocating_leader=liar and rng.random() < 0.4,
-        contrary_leader=liar and rng.random() < 0.5,
-        isolations=rng.choice((0, 1, 2)),
-        deaf_spells=rng.choice((0, 1, 3, 6)),
-        clock_error=rng.choice((0, 0, 3_000, 120_000)),
-        epoch_length=rng.choice((100_000, 100_000, 4, 9)),
-    )
+_REPEAT_MS = 1_500  # clients hand in again what they have not seen confirmed
+_FINAL_MS = 3_000  # from when a payment is handed in, in a calm network, until it is final by votes
+_ROOM = 4  # heights before an epoch drains, so that a payment is voted for in it
+_LARGEST_MESH = 7  # more nodes are connected by a random graph
+_DEGREE = 5
+_LOOK_MS = 500.0  # between two looks at the size of everything
+_SAMPLED = 0.3  # of the finality certificates that could be verified
 
 
 class World:
@@ -99,294 +50,369 @@ class World:
         self.scenario = scenario
         self.rng = random.Random(f"run {seed}")
         self.clock = Clock()
-        self.network = Network(self.clock, self.rng)
+        self.digest = 0  # over all that was said and sent
         self._trace = trace
-        operators = [Keypair.from_seed(self.rng.randbytes(32)) for _ in range(scenario.masternodes)]
+        self._verifier = Verifier()
+        self.clients = Clients(self.rng, scenario.coins)
         self._owners = [Keypair.from_seed(self.rng.randbytes(32)) for _ in range(scenario.masternodes)]
-        coins = scenario.transfers + scenario.contested
-        self._clients = [Keypair.from_seed(self.rng.randbytes(32)) for _ in range(max(1, coins))]
-        self.genesis = Genesis(
+        self._operators = [self._keypair() for _ in range(scenario.masternodes + scenario.joins * scenario.rounds)]
+        self.genesis = self._make_genesis()
+        self.clients.begin(self.genesis)
+        self.chain = Chain(self.genesis, self.clients.known)
+        self.traffic = SignedTraffic(self.genesis.chain_id, self.chain, self.clients.known, self._verifier)
+        self.nodes: list[SimNode] = []
+        self._strategies: dict[int, Strategy] = {}
+        self._make_nodes()
+        self.network = Network(self.clock, self.rng, len(self.nodes), LATENCIES[scenario.latency])
+        self.neighbours = self._connect()
+        self._faults = Faults(self, scenario)
+        self._joining = self._operators[scenario.masternodes :]
+        self._calm = False
+        self._calm_heights: dict[int, int] = {}  # open when the calm began -> the highest view of a correct node
+        self._final_at: dict[bytes, float] = {}
+
+    # --- the beginning
+
+    def _keypair(self) -> Keypair:
+        return Keypair.from_seed(self.rng.randbytes(32))
+
+    def _make_genesis(self) -> Genesis:
+        founders = zip(self._owners, self._operators, strict=False)
+        return Genesis(
             name="sim",
             time_ms=WALL - 1000,
             masternodes=tuple(
-                GenesisMasternode(owner.public, operator.public, _LOOPBACK, 1000 + index)
-                for index, (owner, operator) in enumerate(zip(self._owners, operators, strict=True))
+                GenesisMasternode(owner.public, operator.public, LOOPBACK, 1000 + index)
+                for index, (owner, operator) in enumerate(founders)
             ),
+            collateral=COLLATERAL,
             block_interval_ms=400,
             heartbeat_ms=3_000,
             view_timeout_ms=800,
             view_timeout_cap_ms=6_000,
-            epoch_length=scenario.epoch_length,
-            allocations=tuple((client.public, 10 * params.COIN) for client in self._clients),
+            epoch_length=self.scenario.epoch_length,
+            allocations=self.clients.allocations(),
         )
-        self.invariants = Invariants(self.genesis)
-        verifier = Verifier()
-        self.nodes = [
-            SimNode(index, self.genesis, operator, self.clock, self.rng, verifier, self._transmit)
-            for index, operator in enumerate([*operators, *[None] * scenario.full_nodes])
-        ]
-        self._heard: set[bytes] = set()
-        self._known: dict[bytes, Transaction] = {}
-        self._honest_txs: list[Transaction] = []
-        self._pairs: list[tuple[Transaction, Transaction]] = []
-        for node in self.nodes:
-            if seed % 2 and node.index % 2:
-                node.coin_cache_bytes = 1  # no coin that could be read again stays in memory
-            node.on_event = self._on_event
-            node.on_bad = self._on_bad
-        self._choose_liars()
 
-    def _choose_liars(self) -> None:
+    def _make_nodes(self) -> None:
         scenario = self.scenario
-        liars = self.rng.sample(range(scenario.masternodes), (scenario.masternodes - 1) // 3)
-        if liars and scenario.silent_leader:
-            self.nodes[liars[0]].drops_proposals = True
-        if liars:
-            self.nodes[liars[-1]].equivocates = scenario.equivocating_leader
-            self.nodes[liars[-1]].contrary = scenario.contrary_leader
-        if scenario.clock_error:
-            self.rng.choice(self.nodes).clock_error = self.rng.choice((-1, 1)) * scenario.clock_error
+        operators: list[Keypair | None] = [*self._operators, *[None] * scenario.full_nodes]
+        for operator in operators:
+            self._add_node(operator)
+        self._spared = self.rng.sample(range(scenario.masternodes), scenario.masternodes)  # whom chance has not picked yet
+        plot = Plot(self.rng, self.clock, self.genesis.chain_id, self.clients, self.transmit_as_told)
+        for name in scenario.liars:
+            index = self._spared.pop()
+            key = self._operators[index]
+            copies = [self.nodes[index]] + ([self._add_node(key)] if name == "twin" else [])
+            for node in copies:
+                node.correct = False
+                self._strategies[node.index] = STRATEGIES[name](node, key, plot)
+        self._leaving = self.rng.sample(range(scenario.masternodes), scenario.leaves)
+
+    def _add_node(self, operator: Keypair | None) -> SimNode:
+        node = SimNode(len(self.nodes), self.genesis, operator, self.clock, self.rng, self._verifier, self)
+        if self.scenario.small_caches and node.index % 2:
+            node.coin_cache_bytes = 1  # no coin that could be read again stays in memory
+        self.nodes.append(node)
+        return node
+
+    def _connect(self) -> list[list[int]]:
+        if len(self.nodes) <= _LARGEST_MESH:
+            return full_mesh(len(self.nodes))
+        return random_graph(len(self.nodes), _DEGREE, [node.index for node in self.correct], self.rng)
 
     @property
-    def honest(self) -> list[SimNode]:
-        return [node for node in self.nodes if node.honest]
+    def correct(self) -> list[SimNode]:
+        """The nodes that every promise binds."""
+        return [node for node in self.nodes if node.correct]
 
-    # --- what happens
+    # --- what is sent
 
     def say(self, text: str) -> None:
+        line = f"{self.clock.now:10.1f} {text}"
+        self.digest = zlib.crc32(line.encode(), self.digest)
         if self._trace is not None:
-            self._trace(f"{self.clock.now:10.1f} {text}")
+            self._trace(line)
 
-    def _transmit(self, source: int, send: Send) -> None:
-        node = self.nodes[source]
-        if node.drops_proposals and send.kind in (Kind.PROPOSAL, Kind.NEW_VIEW):
-            return
-        if node.honest and send.payload not in self._heard:
-            self._heard.add(send.payload)
-            self._listen(node, send)
-        for target in self.nodes:
-            if target.index in (source, send.exclude) or (send.to is not None and send.to != target.index):
+    def transmit(self, node: SimNode, send: Send) -> None:
+        """What a replica sends; on a liar's way its strategy is in between."""
+        if node.correct and send.kind in SIGNED and self.traffic.is_new(send.payload):
+            message = self.traffic.from_correct(send.kind, send.payload, node.operator)
+            if message is not None:
+                durability.check(node.index, node.disk, message, send.payload, self.chain)
+        strategy = self._strategies.get(node.index)
+        for target in self._targets(node, send):
+            if strategy is None:
+                self._carry(node, target, send.kind, send.payload)
                 continue
-            for other in self._said(node, target, send):
-                self.network.send(source, target.index, other.kind, self._delivery(source, target, other.kind, other.payload))
+            for lie in strategy.outgoing(send, target):
+                self._carry(node, target, lie.kind, lie.payload)
 
-    def _listen(self, node: SimNode, send: Send) -> None:
-        """What a correct node says for the first time is held against what it said before."""
-        if send.kind is Kind.VOTE_BATCH:
-            message: Message = VoteBatch.decode(send.payload)
-        elif send.kind in (Kind.PROPOSAL, Kind.PREPARE, Kind.COMMIT, Kind.VIEW_CHANGE, Kind.NEW_VIEW):
-            message = decode_pbft(send.kind, send.payload)
-        else:
-            return
-        operator = self.genesis.masternode_set()[message.voter].operator
-        if operator == node.operator:
-            self.invariants.on_signed(node.index, message)
+    def transmit_as_told(self, node: SimNode, send: Send) -> None:
+        """What a liar made up."""
+        for target in self._targets(node, send):
+            self._carry(node, target, send.kind, send.payload)
 
-    def _said(self, node: SimNode, target: SimNode, send: Send) -> list[Send]:
-        """What a node really sends to a target: a lying leader has a second block for some, or for all."""
-        lies = node.contrary or (node.equivocates and target.index % 2 == 1)
-        if not lies or send.kind is not Kind.PROPOSAL or not node.owns(send.payload):
-            return [send]
-        rivals = [tx for pair in self._pairs for tx in pair]
-        core = node.replica.core
-        rivals.sort(key=lambda tx: (core.fastpath.is_certified(tx.txid), tx.txid))
-        return node.second_proposal(send.payload, rivals if node.contrary else [])
+    def _targets(self, node: SimNode, send: Send) -> Iterator[int]:
+        for target in self.neighbours[node.index] if send.to is None else (send.to,):
+            if target != send.exclude and target != node.index:
+                yield target
 
-    def _delivery(self, source: int, target: SimNode, kind: Kind, payload: bytes) -> Callable[[], None]:
-        return lambda: target.receive(source, kind, payload)
+    def _carry(self, node: SimNode, target: int, kind: Kind, payload: bytes) -> None:
+        if not node.correct and (kind in SIGNED or kind is Kind.BLOCKS) and self.traffic.is_new(payload):
+            self.traffic.from_faulty(kind, payload)
+        self.digest = zlib.crc32(payload, self.digest ^ (node.index << 8) ^ target)
+        receiver = self.nodes[target]
+        self.network.send(node.index, target, kind, payload, lambda: self._deliver(node.index, receiver, kind, payload))
 
-    def _on_bad(self, target: int, source: int, kind: Kind) -> None:
-        if self.nodes[source].honest:
-            raise InvariantError(f"node {target} finds a {kind.name} of the correct node {source} malformed")
+    def _deliver(self, source: int, receiver: SimNode, kind: Kind, payload: bytes) -> None:
+        strategy = self._strategies.get(receiver.index)
+        if strategy is None or (receiver.alive and strategy.hears(kind, payload)):
+            receiver.receive(source, kind, payload)
 
-    def _on_event(self, node: SimNode, event: Event) -> None:
+    # --- what nodes tell
+
+    def accused(self, node: SimNode, peer: int, why: str) -> None:
+        if node.correct and self.nodes[peer].correct:
+            raise InvariantError("accusation", f"node {node.index} blames the correct node {peer}: {why}")
+
+    def started(self, node: SimNode) -> None:
+        """What it signed counts for it from here on, though power may have failed before it was sent."""
+        past = journal.read_past(node.disk, node.replica.ledger)
+        if node.correct:
+            self.traffic.remember([*past.batches, *past.messages])
+
+    def stopped(self, node: SimNode, why: str) -> None:
+        self.say(f"node {node.index} {why}")
+        self._faults.down(node)
+
+    def failed(self, node: SimNode, error: TimecoinError) -> None:
+        if node.correct:
+            raise InvariantError("no error", f"node {node.index}: {type(error).__name__}: {error}") from error
+        self.say(f"node {node.index}, which is faulty, stops: {type(error).__name__}: {error}")
+
+    def happened(self, node: SimNode, event: Event) -> None:
         match event:
             case Final(txid):
                 self.say(f"node {node.index} FINAL {txid.hex()[:12]}")
-                if node.honest:
-                    self.invariants.on_final(self._known[txid])
-            case Committed(height, digest, txids, view):
-                self.say(f"node {node.index} block {height} {digest.hex()[:12]} view {view} transactions {len(txids)}")
-                if node.honest:
-                    self.invariants.on_block(node.index, node.replica.ledger, self._block_transactions(txids))
-            case Equivocated(voter, _, operator):
-                self.say(f"node {node.index} has evidence against voter {voter}")
-                if any(other.honest and other.operator == operator for other in self.nodes):
-                    raise InvariantError(f"evidence against the correct voter {voter}")
+                if node.correct:
+                    self._on_final(node, txid)
+            case Equivocated(voter, epoch, operator):
+                self.say(f"node {node.index} has evidence of epoch {epoch} against voter {voter}")
+                if all(other.correct for other in self.nodes if other.operator == operator):
+                    raise InvariantError("evidence", f"node {node.index} has evidence against the correct voter {voter}")
             case Resigned():
-                if node.honest:
-                    raise InvariantError(f"node {node.index} does not recognise its own votes")
+                if node.correct:
+                    raise InvariantError("one voice", f"node {node.index} does not recognise its own votes")
             case Accepted(txid):
                 self.say(f"node {node.index} accepts {txid.hex()[:12]}")
 
-    def _block_transactions(self, txids: tuple[bytes, ...]) -> tuple[Transaction, ...]:
-        return tuple(self._known[txid] for txid in txids if txid in self._known)
+    def _on_final(self, node: SimNode, txid: bytes) -> None:
+        if txid not in self.chain.final:
+            raise InvariantError("grounds", f"{txid.hex()[:12]} is FINAL at node {node.index} without a quorum of ACKs")
+        if txid not in self._final_at and self.rng.random() < _SAMPLED:
+            certificate = node.replica.core.fastpath.certificate(VoteKind.ACK, txid)
+            if certificate is not None:
+                self.chain.check_finality(node.index, txid, certificate.encode(), self.rng)
+        self._final_at.setdefault(txid, self.clock.now)
+
+    def committed(self, node: SimNode, delta: Delta, view: int) -> None:
+        height, txids = delta.height, delta.txids
+        self.say(f"node {node.index} block {height} {delta.hash.hex()[:12]} view {view} transactions {len(txids)}")
+        if not node.correct:
+            return
+        first = self.chain.add_block(node.index, delta, view)
+        epoch = self.chain.epoch_of(height)
+        if not self.traffic.is_committed(epoch, height, delta.hash, view):
+            raise InvariantError("grounds", f"node {node.index} commits block {height} without a quorum of COMMITs")
+        if any(tx.txid in txids for tx in self.clients.forged):
+            raise InvariantError("claim", f"block {height} has a transaction whose signature is wrong")
+        if not first:
+            return
+        if delta.epoch != epoch:
+            self.traffic.epoch_opened()
+        if node.replica.ledger.height == height:
+            self.chain.check_coins(node.index, node.replica.ledger, node.disk)
+        if self._calm and not self.scenario.beyond_f:
+            self._check_view(height, view, epoch)
+
+    def _check_view(self, height: int, view: int, epoch: int) -> None:
+        """After the faults ended, at most f+1 views of a height fail, beside the one that was under way."""
+        f = (len(self.chain.sets[epoch]) - 1) // 3
+        most = f + 1
+        if height in self._calm_heights:
+            most += self._calm_heights[height] + 1
+        if view > most:
+            raise InvariantError("progress", f"height {height} took {view} views in a calm network, at most {most}")
 
     # --- clients
 
-    def _transfer(self, client: int, value: int) -> Transaction:
-        key = self._clients[client]
-        source = outpoint(self.genesis.chain_id, client)
-        tx = Transaction.create([source], [Output(value, self.rng.choice(self._clients).public)])
-        signed = tx.signed(self.genesis.chain_id, [key])
-        self._known[signed.txid] = signed
-        return signed
-
     def _submit(self, tx: Transaction, nodes: list[SimNode]) -> None:
-        node = self.rng.choice([n for n in nodes if n.alive] or [n for n in self.nodes if n.alive])
-        self.say(f"client submits {tx.txid.hex()[:12]} to node {node.index}")
-        node.call(lambda replica: replica.submit(tx.encoded))
+        running = [node for node in nodes if node.alive]
+        if running:
+            node = self.rng.choice(running)
+            self.say(f"client submits {tx.txid.hex()[:12]} to node {node.index}")
+            node.submit(tx.encoded)
 
     def _plan_clients(self) -> None:
-        scenario = self.scenario
-        for client in range(scenario.transfers):
-            tx = self._transfer(client, 10 * params.COIN - _FEE)
-            self._honest_txs.append(tx)
-            self.clock.at(self.rng.uniform(0, scenario.duration), self._submission(tx))
-        for client in range(scenario.transfers, scenario.transfers + scenario.contested):
-            pair = (self._transfer(client, 10 * params.COIN - _FEE), self._transfer(client, 10 * params.COIN - 2 * _FEE))
-            self._pairs.append(pair)
-            when = self.rng.uniform(0, scenario.duration)
-            gap = self.rng.choice((5, 50, 1000))
-            for tx in pair:
-                self.clock.at(when + self.rng.uniform(0, gap), self._submission(tx))
+        s, rng, clients = self.scenario, self.rng, self.clients
+        start, gaps = self.clock.now, (5.0, 50.0, 1000.0)
 
-    def _submission(self, tx: Transaction) -> Callable[[], None]:
-        return lambda: self._submit(tx, self.nodes)
+        def when() -> float:
+            return start + rng.uniform(0, s.duration)
+
+        plans: list[list[Planned]] = [clients.transfer(when()) for _ in range(s.transfers)]
+        plans += [clients.chain(when(), rng.randint(2, 5), rng.choice(gaps)) for _ in range(s.chains)]
+        plans += [clients.double_spend(when(), rng.choice((2, 2, 3)), rng.choice(gaps)) for _ in range(s.contested)]
+        plans += [clients.crossed(when(), rng.choice(gaps)) for _ in range(s.crossed)]
+        plans += [clients.forgery(when(), rng.choice(gaps)) for _ in range(s.forged)]
+        for _ in range(s.joins):
+            plans.append(clients.registration(when(), self._joining.pop().public, 2000 + len(self._joining)))
+        if self._leaving:
+            collaterals = {output.operator: point for point, output in self.genesis.coins() if output.operator}
+            for index in self._leaving:
+                plans.append(clients.exit(when(), collaterals[self._operators[index].public], self._owners[index]))
+            self._leaving = []
+        for planned in [planned for plan in plans for planned in plan]:
+            self.clock.at(planned.at, lambda tx=planned.tx: self._submit(tx, self.nodes))  # type: ignore[misc]
 
     # --- faults
 
-    def _plan_faults(self) -> None:
-        scenario, faults = self.scenario, self.network.faults
-        faults.loss, faults.duplicate, faults.most_delay = scenario.loss, scenario.duplicate, scenario.most_delay
-        for _ in range(scenario.crashes):
-            node = self.rng.choice(self.nodes)
-            when = self.rng.uniform(0, scenario.duration)
-            self.clock.at(when, lambda node=node: self._crash(node))  # type: ignore[misc]
-            back = when + self.rng.uniform(10, 5_000)
-            self.clock.at(back, lambda node=node: self._restart(node))  # type: ignore[misc]
-        for _ in range(scenario.partitions):
-            when = self.rng.uniform(0, scenario.duration)
-            self.clock.at(when, self._divide)
-            self.clock.at(when + self.rng.uniform(500, 6_000), self._heal)
-        for _ in range(scenario.deaf_spells):
-            when = self.rng.uniform(0, scenario.duration)
-            self.clock.at(when, self._deafen)
-            self.clock.at(when + self.rng.uniform(200, 3_000), self._hear)
-
-        for _ in range(scenario.isolations):
-            when = self.rng.uniform(0, scenario.duration)
-            victim = self.rng.randrange(scenario.masternodes)
-            self.clock.at(when, lambda victim=victim: self._isolate(victim))  # type: ignore[misc]
-
-    def _isolate(self, victim: int) -> None:
-        """Only one node hears COMMITs; then nobody hears it while the others go on."""
-        others = frozenset(node.index for node in self.nodes) - {victim}
-        self.network.faults.deaf = (frozenset({Kind.COMMIT, *_CATCH_UP}), others)
-        self.say(f"only node {victim} hears COMMIT")
-
-        def cut_off() -> None:
-            self._hear()
-            self.network.faults.groups = (frozenset({victim}), others)
-            self.say(f"partition {victim} | {sorted(others)}")
-
-        self.clock.after(self.rng.uniform(300, 1_500), cut_off)
-        self.clock.after(self.rng.uniform(3_000, 6_000), self._heal)
-
-    def _deafen(self) -> None:
-        kinds = self.rng.choice(_SPELLS)
-        targets = self.rng.sample(range(len(self.nodes)), self.rng.randint(1, len(self.nodes)))
-        self.network.faults.deaf = (kinds, frozenset(targets))
-        self.say(f"nodes {sorted(targets)} do not hear {', '.join(sorted(kind.name for kind in kinds))}")
-
-    def _hear(self) -> None:
-        self.network.faults.deaf = (frozenset(), frozenset())
-
-    def _crash(self, node: SimNode) -> None:
+    def restart(self, node: SimNode) -> None:
+        """Start a node that is down and connect it with its neighbours."""
         if node.alive:
-            self.say(f"node {node.index} crashes, {node.crash()} commits under way survive")
+            return
+        self.say(f"node {node.index} starts")
+        self.network.restarted(node.index)
+        node.start()
+        for other in self.neighbours[node.index]:
+            peer = self.nodes[other]
+            if peer.alive:
+                node.call(lambda replica, peer=other: replica.peer_joined(peer))  # type: ignore[misc]
+                peer.call(lambda replica, peer=node.index: replica.peer_left(peer))  # type: ignore[misc]
+                peer.call(lambda replica, peer=node.index: replica.peer_joined(peer))  # type: ignore[misc]
 
-    def _restart(self, node: SimNode) -> None:
-        if not node.alive:
-            self.say(f"node {node.index} restarts")
-            node.start()
-            self._join(node)
+    def _plan_faults(self, number: int) -> None:
+        """Stores lose something in the first round only, so that never more than f masternodes are concerned."""
+        s = self.scenario
+        counts = (s.silent_backups, s.backups, s.lost_stores) if number == 0 else (0, 0, 0)
+        silent, declared, lost = ([self.nodes[self._spared.pop()] for _ in range(count)] for count in counts)
+        self._faults.plan(s.duration, silent, declared, lost)
 
-    def _join(self, node: SimNode) -> None:
-        for other in self.nodes:
-            if other is not node and other.alive:
-                node.call(lambda replica, peer=other.index: replica.peer_joined(peer))  # type: ignore[misc]
-                other.call(lambda replica, peer=node.index: replica.peer_left(peer))  # type: ignore[misc]
-                other.call(lambda replica, peer=node.index: replica.peer_joined(peer))  # type: ignore[misc]
+    def _act(self, strategy: Strategy) -> None:
+        if strategy.node.alive:
+            strategy.act()
+        self.clock.after(strategy.every, lambda: self._act(strategy))
 
-    def _divide(self) -> None:
-        members = [node.index for node in self.nodes]
-        self.rng.shuffle(members)
-        cut = self.rng.randint(1, len(members) - 1)
-        self.network.faults.groups = (frozenset(members[:cut]), frozenset(members[cut:]))
-        self.say(f"partition {sorted(members[:cut])} | {sorted(members[cut:])}")
-
-    def _heal(self) -> None:
-        self.network.faults.groups = ()
-        self.say("partition heals")
-
-    def _calm(self) -> None:
-        self.say("calm")
-        faults = self.network.faults
-        faults.loss = faults.duplicate = 0.0
-        faults.least_delay, faults.most_delay = 1.0, 5.0
-        self._heal()
-        self._hear()
-        for node in self.nodes:
-            node.clock_error = 0
-            self._restart(node)
-        for tx in [*self._honest_txs, *(tx for pair in self._pairs for tx in pair)]:
-            if tx.txid not in self.invariants.committed:
-                self._submit(tx, self.honest)  # clients repeat what they have not seen confirmed
+    def _look(self) -> None:
+        for node in self.correct:
+            if node.alive:
+                check_memory(node)
+        self.clock.after(_LOOK_MS, self._look)
 
     # --- the run
 
     def run(self) -> World:
-        """Raises InvariantError, or what the implementation raised."""
-        try:
+        """Raises InvariantError."""
+        with limits(small=self.scenario.small_limits):
             self._run()
-        except TimecoinError as error:
-            raise InvariantError(f"{type(error).__name__}: {error}") from error
         return self
 
     def _run(self) -> None:
         for node in self.nodes:
-            node.start()
-        for node in self.nodes:
-            for other in self.nodes:
-                if other is not node:
-                    node.call(lambda replica, peer=other.index: replica.peer_joined(peer))  # type: ignore[misc]
-        self._plan_clients()
-        self._plan_faults()
-        while self.clock.now < self.scenario.duration and self.clock.step():
-            pass
-        self._calm()
-        limit = self.clock.now + _CALM_LIMIT_MS
-        while not self._finished():
-            if self.clock.now > limit or not self.clock.step():
-                raise LivenessError(f"not finished {_CALM_LIMIT_MS} ms after the faults ended: {self._open()}")
-        for node in self.honest:
-            self.invariants.on_coins(node.index, node.replica.ledger, node.disk)
+            self.restart(node)
+        for strategy in self._strategies.values():
+            if strategy.every:
+                self._act(strategy)
+        self._look()
+        for number in range(self.scenario.rounds):
+            self._calm = False
+            self._plan_clients()
+            self._plan_faults(number)
+            self._run_until(self.clock.now + self.scenario.duration)
+            self._begin_calm()
+            if self.scenario.beyond_f:
+                self._run_until(self.clock.now + self.scenario.duration)  # no progress is promised
+            else:
+                self._finish()
+        self._check_stores()
         self.say("finished")
 
-    def _finished(self) -> bool:
-        committed = self.invariants.committed
-        if any(tx.txid not in committed for tx in self._honest_txs):
+    def _run_until(self, when: float) -> None:
+        while self.clock.now < when and self.clock.step():
+            pass
+
+    def _begin_calm(self) -> None:
+        self.say("calm")
+        self._calm = True
+        self._faults.end()
+        self._calm_heights = {}
+        for node in self.correct:
+            height = node.replica.core.height
+            self._calm_heights[height.height] = max(height.view, self._calm_heights.get(height.height, 0))
+        self._repeat(self.clock.now)
+
+    def _repeat(self, began: float) -> None:
+        """Clients hand in again what they have not seen confirmed."""
+        if not self._calm:
+            return
+        for tx in self.clients.honest:
+            if tx.txid not in self.chain.committed:
+                self._submit(tx, self.correct)
+        if self.clock.now == began:
+            for rivals in self.clients.contests:
+                for tx in rivals:
+                    if tx.txid not in self.chain.committed and self.chain.void_since(tx.txid) is None:
+                        self._submit(tx, self.correct)
+        self.clock.after(_REPEAT_MS, lambda: self._repeat(began))
+
+    def _finish(self) -> None:
+        """Everything is settled, then what contests left over is spent, and a payment becomes final by votes."""
+        self._wait("everything to be settled", self._settled)
+        for tx in self.clients.rescue(set(self.chain.spent)):
+            self._submit(tx, self.correct)
+        if self.scenario.epoch_length > 2 * _ROOM:
+            self._wait("an epoch with room", self._has_room)
+            probe = self.clients.probe()
+            self._submit(probe, self.correct)
+            self._wait("a payment to be final by votes", lambda: probe.txid in self._final_at, _FINAL_MS)
+        self._wait("the last payments", self._settled)
+        self._calm = False
+
+    def _wait(self, what: str, done: Callable[[], bool], limit: float = _CALM_LIMIT_MS) -> None:
+        until = self.clock.now + limit
+        while not done():
+            if self.clock.now > until or not self.clock.step():
+                raise InvariantError("progress", f"waited {limit:.0f} ms in a calm network for {what}: {self._open()}")
+
+    def _has_room(self) -> bool:
+        return all(node.replica.ledger.height + _ROOM < node.replica.ledger.nominal_last for node in self.correct)
+
+    def _settled(self) -> bool:
+        committed = self.chain.committed
+        if any(tx.txid not in committed for tx in self.clients.honest):
             return False
-        if any(not committed & {one.txid, other.txid} for one, other in self._pairs):
+        if any(all(tx.txid not in committed for tx in rivals) for rivals in self.clients.contests):
             return False
-        return all(node.replica.ledger.height == self.invariants.height for node in self.honest)
+        if any(txid not in committed for txid in self.chain.final):
+            return False
+        return all(node.replica.ledger.height == self.chain.height for node in self.correct)
 
     def _open(self) -> str:
-        committed = self.invariants.committed
-        waiting = [tx.txid.hex()[:12] for tx in self._honest_txs if tx.txid not in committed]
+        committed = self.chain.committed
+        waiting = [tx.txid.hex()[:12] for tx in self.clients.honest if tx.txid not in committed]
         heights = {
             node.index: (node.replica.ledger.height, node.replica.core.height.view, node.replica.core.fastpath.pending)
-            for node in self.nodes
+            for node in self.correct
         }
         return f"transactions {waiting}, (height, view, pending) {heights}"
+
+    def _check_stores(self) -> None:
+        """The coins of every correct node, and the certificates that it keeps."""
+        for node in self.correct:
+            self.chain.check_coins(node.index, node.replica.ledger, node.disk)
+            for height in self.rng.sample(range(1, self.chain.height + 1), min(3, self.chain.height)):
+                certificate = node.disk.get(tables.CERTIFICATES, height_key(height))
+                if certificate is not None:
+                    self.chain.check_commit(node.index, height, certificate, self.rng)

@@ -1,0 +1,461 @@
+"""Masternodes that lie. Each runs a real replica, so that it knows what a correct one knows, and a strategy between that and the
+network, which changes, withholds or adds messages. It signs with its own key only; all liars share what they heard.
+
+`STRATEGIES` names them for scenarios. A twin is no strategy but a second node with the same key (see `world`): both run correct
+code, and neither hears what the key signs elsewhere.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import ClassVar
+
+from timecoin import params
+from timecoin.consensus.certificates import Phase, PhaseCertificate, VoteCertificate, VoteKind
+from timecoin.consensus.messages import Message, NewView, PbftMessage, PhaseVote, Proposal, ViewChange, VoteBatch, sign
+from timecoin.errors import BlockError, DecodeError
+from timecoin.keys import Keypair
+from timecoin.ledger.blocks import Block
+from timecoin.ledger.transactions import Transaction
+from timecoin.replica.effects import Send
+from timecoin.replica.journal import decode_pbft, kind_of
+from timecoin.replica.wire import Kind
+from timecoin.sim.clients import Clients
+from timecoin.sim.network import Clock
+from timecoin.sim.node import SimNode
+from timecoin.sim.traffic import PBFT, SIGNED
+
+_REMEMBERED = 400  # signed messages that the liars keep together
+
+
+class Plot:
+    """What all liars of a run share: their ears, the clients' transactions, and chance."""
+
+    def __init__(
+        self, rng: random.Random, clock: Clock, chain_id: bytes, clients: Clients, tell: Callable[[SimNode, Send], None]
+    ) -> None:
+        self.rng = rng
+        self.clock = clock
+        self.chain_id = chain_id
+        self.clients = clients
+        self.tell = tell
+        self.heard: deque[tuple[Kind, bytes]] = deque(maxlen=_REMEMBERED)
+
+    def rivals(self) -> list[Transaction]:
+        """All transactions that conflict with others."""
+        return [tx for rivals in self.clients.contests for tx in rivals]
+
+
+def decoded(kind: Kind, payload: bytes) -> Message | None:
+    """A signed message, or None for what is none."""
+    try:
+        if kind is Kind.VOTE_BATCH:
+            return VoteBatch.decode(payload)
+        return decode_pbft(kind, payload) if kind in PBFT else None
+    except DecodeError:
+        return None
+
+
+class Strategy:
+    """What a liar does instead of what its replica wants. Most do one thing and leave the rest as it is."""
+
+    every: ClassVar[float] = 0.0  # milliseconds between two calls of `act`; 0: never
+
+    def __init__(self, node: SimNode, key: Keypair, plot: Plot) -> None:
+        self.node = node
+        self.plot = plot
+        self._key = key
+        self._sequence = 1_000_000  # of own batches beside those of the replica
+
+    def outgoing(self, send: Send, target: int) -> Sequence[Send]:
+        """What really goes to `target` instead of a message that the replica sends."""
+        return (send,)
+
+    def act(self) -> None:
+        """Do something beside, now and then."""
+
+    def hears(self, kind: Kind, payload: bytes) -> bool:
+        """Note what arrives. False for what the replica must not see: it would find that somebody else has its key."""
+        if kind not in SIGNED:
+            return True
+        self.plot.heard.append((kind, payload))
+        message = decoded(kind, payload)
+        return message is None or message.voter != self.node.replica.me
+
+    # --- tools
+
+    @property
+    def me(self) -> int | None:
+        """The seat that the key has now."""
+        return self.node.replica.ledger.masternodes.index_of(self._key.public)
+
+    def sent(self, message: Message) -> Send:
+        """A message with a good signature."""
+        signed = sign(message, self._key.sign(message.signed_bytes(self.plot.chain_id)))
+        return Send(Kind.VOTE_BATCH if isinstance(signed, VoteBatch) else kind_of(signed), signed.encode())
+
+    def tell(self, message: Message) -> None:
+        """Sign a message and send it to everybody."""
+        self.plot.tell(self.node, self.sent(message))
+
+    def own(self, send: Send) -> Message | None:
+        """The message, when the replica signed it for the open height or epoch, and does not pass it on or repeat it."""
+        if send.kind not in SIGNED or send.kind is Kind.VOTE_CERTIFICATE:
+            return None
+        message = decoded(send.kind, send.payload)
+        ledger = self.node.replica.ledger
+        if message is None or message.voter != self.node.replica.me or message.epoch != ledger.epoch:
+            return None
+        return message if isinstance(message, VoteBatch) or message.height == ledger.height + 1 else None
+
+    def batch(self, locks: Sequence[bytes], acks: Sequence[bytes], sequence: int | None = None) -> VoteBatch | None:
+        """Votes of its own. None without a seat."""
+        if self.me is None:
+            return None
+        if sequence is None:
+            self._sequence += 1
+            sequence = self._sequence
+        ledger = self.node.replica.ledger
+        return VoteBatch.seal(ledger.epoch, self.me, sequence, ledger.height, b"".join(locks), b"".join(acks))
+
+    def block(self, first: Proposal | NewView, transactions: Sequence[Transaction], *, closes: bool = False) -> bytes | None:
+        """Another block for the slot of a proposal, with those transactions that are valid and go together."""
+        ledger = self.node.replica.ledger
+        chosen: list[Transaction] = []
+        spent: set[bytes] = set()
+        for tx in transactions:
+            if all(ledger.coins.committed(tx.inputs)) and spent.isdisjoint(tx.inputs):
+                chosen.append(tx)
+                spent.update(tx.inputs)
+        header = Block.decode(first.block).header
+        closes = closes and header.height >= ledger.nominal_last
+        try:
+            return ledger.build_block(chosen, proposer=header.proposer, time_ms=header.time_ms + 1, closes_epoch=closes)
+        except BlockError:
+            return None
+
+    def instead(self, first: Proposal, block: bytes | None) -> list[Send]:
+        """A proposal of another block, with the votes that help it."""
+        if block is None:
+            return []
+        digest = Block.decode(block).hash
+        messages: list[Message] = [replace(first, digest=digest, block=block)]
+        messages += [PhaseVote(phase, first.epoch, first.height, 0, first.voter, digest) for phase in Phase]
+        return [self.sent(message) for message in messages]
+
+
+class Silent(Strategy):
+    """As a leader, says nothing."""
+
+    def outgoing(self, send: Send, target: int) -> Sequence[Send]:
+        return () if send.kind in (Kind.PROPOSAL, Kind.NEW_VIEW) else (send,)
+
+
+class Mute(Strategy):
+    """Signs nothing at all, and still passes on what others say."""
+
+    def outgoing(self, send: Send, target: int) -> Sequence[Send]:
+        return () if self.own(send) is not None else (send,)
+
+
+class Equivocator(Strategy):
+    """As a leader, proposes one block to some and another one to the rest."""
+
+    def outgoing(self, send: Send, target: int) -> Sequence[Send]:
+        first = self.own(send)
+        if target % 2 == 0 or not isinstance(first, Proposal):
+            return (send,)
+        return self.instead(first, self.block(first, [])) or (send,)
+
+
+class Contrarian(Strategy):
+    """As a leader, proposes what conflicts with what others certified."""
+
+    def outgoing(self, send: Send, target: int) -> Sequence[Send]:
+        first = self.own(send)
+        if not isinstance(first, Proposal):
+            return (send,)
+        fastpath = self.node.replica.core.fastpath
+        rivals = sorted(self.plot.rivals(), key=lambda tx: (fastpath.is_certified(tx.txid), tx.txid))
+        return self.instead(first, self.block(first, rivals)) or (send,)
+
+
+class Omitter(Strategy):
+    """As a leader, leaves certified transactions out, and ends the epoch without them as soon as the height allows it."""
+
+    def outgoing(self, send: Send, target: int) -> Sequence[Send]:
+        first = self.own(send)
+        if not isinstance(first, Proposal):
+            return (send,)
+        return self.instead(first, self.block(first, [], closes=True)) or (send,)
+
+
+class Spoiler(Strategy):
+    """As a leader, proposes blocks that are invalid in one way or another."""
+
+    def outgoing(self, send: Send, target: int) -> Sequence[Send]:
+        first = self.own(send)
+        if not isinstance(first, Proposal):
+            return (send,)
+        block = Block.decode(first.block)
+        header, rng = block.header, random.Random(first.digest)  # the same one for everybody
+        spoilt = (
+            replace(header, commitment=rng.randbytes(32)),
+            replace(header, parent=rng.randbytes(32)),
+            replace(header, next_set=rng.randbytes(32)),
+            replace(header, tx_root=rng.randbytes(32)),
+            replace(header, closes_epoch=not header.closes_epoch),
+            replace(header, time_ms=header.time_ms + 10 * params.MAX_PROPOSAL_DRIFT_MS),
+            replace(header, proposer=header.proposer + 1),
+            replace(header, epoch=header.epoch + 1),
+            replace(header, height=header.height + 1),
+        )
+        choice = rng.randrange(len(spoilt) + 2)
+        if choice < len(spoilt):
+            return self.instead(first, Block.create(spoilt[choice], block.transactions).encoded)
+        if choice == len(spoilt):
+            return self.instead(first, self.block(first, self.plot.clients.forged)) or (send,)
+        return self.instead(first, Block.create(header, block.transactions * 2).encoded)
+
+
+class HalfVoter(Strategy):
+    """PREPAREs and COMMITs one block to some and another one to the rest."""
+
+    def outgoing(self, send: Send, target: int) -> Sequence[Send]:
+        vote = self.own(send)
+        if target % 2 == 0 or not isinstance(vote, PhaseVote):
+            return (send,)
+        others = [m.digest for m in self._heard() if (m.height, m.digest) != (vote.height, vote.digest)]
+        digest = others[-1] if others else bytes(32)
+        return (self.sent(replace(vote, digest=digest)),)
+
+    def _heard(self) -> Iterator[PhaseVote]:
+        for kind, payload in self.plot.heard:
+            if kind in (Kind.PREPARE, Kind.COMMIT):
+                message = decoded(kind, payload)
+                if isinstance(message, PhaseVote):
+                    yield message
+
+
+class DoubleLocker(Strategy):
+    """LOCKs and ACKs whatever conflicts: another batch with the same number for some, and all rivals one after the other."""
+
+    every = 700.0
+
+    def outgoing(self, send: Send, target: int) -> Sequence[Send]:
+        mine = self.own(send)
+        if target % 2 == 0 or not isinstance(mine, VoteBatch):
+            return (send,)
+        rivals = [tx.txid for tx in self.plot.rivals()]
+        other = self.batch(rivals[::-1], rivals, mine.header.sequence)
+        return (self.sent(other),) if other is not None and rivals else (send,)
+
+    def act(self) -> None:
+        rivals = [tx.txid for tx in self.plot.rivals()]
+        chosen = [txid for txid in rivals if self.plot.rng.random() < 0.5]
+        batch = self.batch(chosen, chosen)
+        if batch is not None and chosen:
+            self.tell(batch)
+
+
+class LateCertifier(Strategy):
+    """Lets one victim see its votes, and shows the certificates to one other, late."""
+
+    every = 900.0
+
+    def outgoing(self, send: Send, target: int) -> Sequence[Send]:
+        hidden = send.kind in (Kind.VOTE_BATCH, Kind.VOTE_CERTIFICATE) and self.own(send) is not None
+        return () if hidden and target != (self.node.index + 1) % 4 else (send,)
+
+    def act(self) -> None:
+        fastpath = self.node.replica.core.fastpath
+        for tx in self.plot.rivals():
+            certificate = fastpath.certificate(VoteKind.LOCK, tx.txid)
+            if certificate is not None:
+                victim = self.plot.rng.choice(sorted(self.node.replica.gossip.peers) or [0])
+                self.plot.tell(self.node, Send(Kind.VOTE_CERTIFICATE, certificate.encode(), to=victim))
+                self.plot.tell(self.node, Send(Kind.TRANSACTIONS, tx.encoded, to=victim))
+
+
+class EagerVoter(Strategy):
+    """PREPAREs and COMMITs every proposal that any liar hears of, in its view, and LOCKs and ACKs every transaction."""
+
+    every = 40.0
+
+    def __init__(self, node: SimNode, key: Keypair, plot: Plot) -> None:
+        super().__init__(node, key, plot)
+        self._voted: set[bytes] = set()
+
+    def act(self) -> None:
+        if self.me is None:
+            return
+        for kind, payload in list(self.plot.heard):
+            message = decoded(kind, payload)
+            if isinstance(message, (Proposal, NewView)) and payload not in self._voted:
+                self._voted.add(payload)
+                for phase in Phase:
+                    self.tell(PhaseVote(phase, message.epoch, message.height, message.view, self.me, message.digest))
+        fresh = [txid for txid in self.plot.clients.known if txid not in self._voted]
+        self._voted.update(fresh)
+        batch = self.batch(fresh, fresh)
+        if batch is not None and fresh:
+            self.tell(batch)
+
+
+class Forgetful(Strategy):
+    """Its VIEW-CHANGEs leave out its prepared certificate, or have an old one."""
+
+    def outgoing(self, send: Send, target: int) -> Sequence[Send]:
+        change = self.own(send)
+        if not isinstance(change, ViewChange) or change.prepared is None:
+            return (send,)
+        stale = [m.prepared for m in self._heard(change) if m.prepared is not None and m.prepared.view < change.prepared.view]
+        return (self.sent(replace(change, prepared=stale[0] if stale and target % 2 else None)),)
+
+    def _heard(self, like: ViewChange) -> Iterator[ViewChange]:
+        for kind, payload in self.plot.heard:
+            message = decoded(kind, payload)
+            if isinstance(message, ViewChange) and (message.epoch, message.height) == (like.epoch, like.height):
+                yield message
+
+
+class Usurper(Strategy):
+    """As the leader of a later view, proposes a fresh block despite a certificate, or with grounds that are none."""
+
+    def outgoing(self, send: Send, target: int) -> Sequence[Send]:
+        view = self.own(send)
+        if not isinstance(view, NewView):
+            return (send,)
+        block = self.block(view, [])
+        if block is None:
+            return (send,)
+        fresh = replace(view, digest=Block.decode(block).hash, block=block)
+        bare = tuple(replace(change, prepared=None) for change in view.view_changes)
+        few = [change for change in view.view_changes if change.prepared is None]
+        forged = (fresh, replace(fresh, view_changes=bare), replace(fresh, view_changes=tuple(few) or bare[:1]))
+        lie = forged[(view.height + view.view) % len(forged)]
+        return (self.sent(lie),) if target % 2 else (self.sent(lie), send)
+
+
+class Replayer(Strategy):
+    """Sends what others signed again, later, and with other heights, views, epochs and chains."""
+
+    every = 120.0
+
+    def act(self) -> None:
+        if not self.plot.heard:
+            return
+        rng = self.plot.rng
+        kind, payload = rng.choice(self.plot.heard)
+        self.plot.tell(self.node, Send(kind, payload))
+        message = decoded(kind, payload)
+        if message is None or self.me is None:
+            return
+        if isinstance(message, VoteBatch):
+            header = replace(message.header, sequence=message.header.sequence + 1)
+            forged: Message = replace(message, header=header)
+        else:
+            forged = self._moved(message)
+        self.plot.tell(self.node, Send(kind, forged.encode()))
+        foreign = self._key.sign(message.signed_bytes(bytes(32)))
+        self.plot.tell(self.node, Send(kind, sign(_by(message, self.me), foreign).encode()))
+
+    def _moved(self, message: PbftMessage) -> PbftMessage:
+        ledger = self.node.replica.ledger
+        if isinstance(message, Proposal):
+            return replace(message, epoch=ledger.epoch, height=ledger.height + 1)
+        return replace(message, epoch=ledger.epoch, height=ledger.height + 1, view=message.view + self.plot.rng.choice((0, 1)))
+
+
+class Flooder(Strategy):
+    """VIEW-CHANGEs for ever higher views, messages of far heights and views, batches full of ids that nobody knows."""
+
+    every = 150.0
+
+    def __init__(self, node: SimNode, key: Keypair, plot: Plot) -> None:
+        super().__init__(node, key, plot)
+        self._view = 0
+
+    def act(self) -> None:
+        if self.me is None:
+            return
+        ledger, rng = self.node.replica.ledger, self.plot.rng
+        epoch, height, me = ledger.epoch, ledger.height + 1, self.me
+        for _ in range(5):
+            self._view += rng.choice((1, 1, 10_000))
+            self.tell(ViewChange(epoch, height, self._view % 2**32, me, None))
+        far = rng.choice((1, 2, 3, 2**40))
+        self.tell(PhaseVote(rng.choice(tuple(Phase)), epoch, height + far, rng.choice((0, 1, 2**31)), me, rng.randbytes(32)))
+        for digest in range(4):
+            self.tell(PhaseVote(Phase.COMMIT, epoch, height, 0, me, bytes([digest]) * 32))
+        unknown = [rng.randbytes(32) for _ in range(rng.choice((10, 10, 10, params.MAX_BATCH_VOTES)))]
+        batch = self.batch(unknown, unknown)
+        assert batch is not None
+        self.tell(batch)
+
+
+class BadCertifier(Strategy):
+    """Certificates that prove nothing: repeated voters, votes of two views, of another epoch, too few."""
+
+    every = 400.0
+
+    def outgoing(self, send: Send, target: int) -> Sequence[Send]:
+        change = self.own(send)
+        if not isinstance(change, ViewChange) or self.me is None:
+            return (send,)
+        return (self.sent(replace(change, prepared=self._mixed(change))), send) if target % 2 else (send,)
+
+    def _mixed(self, change: ViewChange) -> PhaseCertificate | None:
+        """PREPAREs of whatever view, and its own."""
+        found: dict[int, PhaseVote] = {}
+        for kind, payload in self.plot.heard:
+            vote = decoded(kind, payload)
+            if isinstance(vote, PhaseVote) and (vote.epoch, vote.height) == (change.epoch, change.height):
+                found[vote.voter] = vote
+        if not found:
+            return None
+        last = max(found.values(), key=lambda vote: vote.view)
+        votes = tuple((voter, vote.signature) for voter, vote in sorted(found.items()))
+        return PhaseCertificate(Phase.PREPARE, change.epoch, change.height, min(last.view, change.view - 1), last.digest, votes)
+
+    def act(self) -> None:
+        fastpath, rng = self.node.replica.core.fastpath, self.plot.rng
+        for tx in self.plot.rivals():
+            certificate = fastpath.certificate(VoteKind.LOCK, tx.txid)
+            if certificate is not None:
+                proofs = certificate.proofs
+                padded = rng.choice((proofs[:-1], proofs[:-1] + proofs[:1], proofs[:1] * len(proofs)))
+                for forged in (replace(certificate, proofs=padded), replace(certificate, kind=VoteKind.ACK)):
+                    self.plot.tell(self.node, Send(Kind.VOTE_CERTIFICATE, forged.encode()))
+                other = rng.choice(self.plot.rivals()).txid
+                self.plot.tell(self.node, Send(Kind.VOTE_CERTIFICATE, VoteCertificate(VoteKind.LOCK, other, proofs).encode()))
+
+
+def _by(message: Message, voter: int) -> Message:
+    """The same message as if another voter had made it."""
+    if isinstance(message, VoteBatch):
+        return replace(message, header=replace(message.header, voter=voter))
+    return replace(message, voter=voter)
+
+
+STRATEGIES: Mapping[str, type[Strategy]] = {
+    "silent": Silent,
+    "mute": Mute,
+    "equivocator": Equivocator,
+    "contrarian": Contrarian,
+    "omitter": Omitter,
+    "spoiler": Spoiler,
+    "half-voter": HalfVoter,
+    "double-locker": DoubleLocker,
+    "late-certifier": LateCertifier,
+    "eager-voter": EagerVoter,
+    "forgetful": Forgetful,
+    "usurper": Usurper,
+    "replayer": Replayer,
+    "flooder": Flooder,
+    "bad-certifier": BadCertifier,
+    "twin": Strategy,
+}
