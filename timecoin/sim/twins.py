@@ -19,9 +19,10 @@ does nothing until it meets one that is ahead (it then catches up before anythin
 decided, and too few are left there to certify anything else. `Explorer(freeze_stale=False)` goes without it.
 
 Checked after every round of every scenario: agreement (one block per height), the claim (what is FINAL anywhere is never
-contradicted by a block or by another FINAL transaction), no two certificates in conflict, one voice of every copy (so there is
-no evidence against A, B or C: nobody else has their keys; what a node remembers for evidence is no part of its state), no error. Checked after the last round: once all hear each other again, or all but one masternode, there is a
-new block within PROGRESS_ROUNDS rounds, and all the above holds.
+contradicted by a block or by another FINAL transaction), no two certificates in conflict, one voice of every copy, no error. One
+voice means that there is no evidence against A, B or C, since nobody else has their keys; it is not looked for, because what a
+node remembers for evidence is no part of its state. Checked after the last round: once all hear each other again, or all but one
+masternode, there is a new block within PROGRESS_ROUNDS rounds, and all the above holds.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 Two sequences of rounds that lead to the same state have the same future, so only one of them has to be followed. What makes that
 pay is to leave out of `key` what can have no consequence any more. Left out, and why:
 
-- what is remembered for evidence (`_first`, `_slots` of batches) and rate limits of relaying: no rule of safety or progress reads them;
+- what is remembered for evidence (`_first`, `_slots` of batches) and rate limits of relaying: no rule of safety or
+  progress reads them;
 - the fast path of a node whose coins are all spent in blocks: who hears of its votes has caught up with it, and closed them too;
 - of a height, what belongs to views below the current one, except what a certificate may still be made of: nothing is signed for
   them (never look back), and nobody repeats messages of a view that he has left;
