@@ -19,10 +19,10 @@ does nothing until it meets one that is ahead (it then catches up before anythin
 decided, and too few are left there to certify anything else. `Explorer(freeze_stale=False)` goes without it.
 
 Checked after every round of every scenario: agreement (one block per height), the claim (what is FINAL anywhere is never
-contradicted by a block or by another FINAL transaction), no two certificates in conflict, one voice of every copy (so there is
-no evidence against A, B or C: nobody else has their keys; what a node remembers for evidence is no part of its state), no
-error. Checked after the last round: once all hear each other again, or all but one masternode, there is a
-new block within PROGRESS_ROUNDS rounds, and all the above holds.
+contradicted by a block or by another FINAL transaction), no two certificates in conflict, one voice of every copy, no error. One
+voice means that there is no evidence against A, B or C, since nobody else has their keys; it is not looked for, because what a
+node remembers for evidence is no part of its state. Checked after the last round: once all hear each other again, or all but one
+masternode, there is a new block within PROGRESS_ROUNDS rounds, and all the above holds.
 """
 
 from __future__ import annotations
@@ -115,7 +115,9 @@ class Explorer:
         self._numbers: dict[bytes, int] = {}
         self._frozen: list[bytes] = []
         self._seen: list[_Seen] = []
-        self._played: dict[tuple[tuple[int, ...], tuple[bytes, ...], Pace], tuple[tuple[int, tuple[bytes, ...]], ...] | str] = {}
+        self._played: dict[
+            tuple[tuple[int, ...], tuple[bytes, ...], Pace], tuple[tuple[int, tuple[bytes, ...]], ...] | InvariantError
+        ] = {}
         self._stale: dict[int, int] = {}
 
     def start(self, height: int) -> State:
@@ -166,7 +168,7 @@ class Explorer:
                 height = self._seen[node].height
                 for at, block in enumerate(decided, height + 1 - len(decided)):
                     if chain.setdefault(at, block) != block:
-                        raise InvariantError(f"agreement: height {at} is '{chain[at].decode()}' and '{block.decode()}'")
+                        raise InvariantError("agreement", f"height {at} is '{chain[at].decode()}' and '{block.decode()}'")
         self._check(nodes)
         heights = [self._seen[node].height for node in nodes]
         nodes = [self._left_behind(node, heights) for node in nodes]
@@ -185,10 +187,10 @@ class Explorer:
                 play_round(nodes, dict(enumerate(blocks, min(heights) + 1)), pace)
                 outcome = tuple((self._number(node), tuple(node.decided)) for node in nodes)
             except InvariantError as error:
-                outcome = str(error)
+                outcome = error
             self._played[members, blocks, pace] = outcome
-        if isinstance(outcome, str):
-            raise InvariantError(outcome)
+        if isinstance(outcome, InvariantError):
+            raise outcome
         return outcome
 
     def _number(self, node: Node) -> int:
@@ -226,14 +228,14 @@ class Explorer:
         certified = {txid for one in seen for txid in one.certified}
         for txid in final:
             if any(conflict(txid, other) for other in final | spent):
-                raise InvariantError("claim: what is FINAL is contradicted")
+                raise InvariantError("claim", "what is FINAL is contradicted")
         if any(conflict(txid, other) for txid in certified for other in certified):
-            raise InvariantError("two conflicting transactions are certified")
+            raise InvariantError("certificates", "two conflicting transactions are certified")
         prepared: dict[tuple[int, int], bytes] = {}
         for one in seen:
             for view, digest in one.prepared.items():
                 if prepared.setdefault((one.height, view), digest) != digest:
-                    raise InvariantError(f"two prepared certificates for height {one.height + 1}, view {view}")
+                    raise InvariantError("certificates", f"two prepared certificates for height {one.height + 1}, view {view}")
 
     def progress(self, state: State) -> int:
         """Rounds until there is a new block once all hear each other, or all but one. InvariantError when it takes too many."""
@@ -250,7 +252,7 @@ class Explorer:
             else:
                 names = "".join(NAMES[index] for index in members)
                 raise InvariantError(
-                    f"progress: no block {target} after {PROGRESS_ROUNDS} rounds in which {names} hear each other"
+                    "progress", f"no block {target} after {PROGRESS_ROUNDS} rounds in which {names} hear each other"
                 )
         return slowest
 

@@ -3,8 +3,8 @@
 Two sequences of rounds that lead to the same state have the same future, so only one of them has to be followed. What makes that
 pay is to leave out of `key` what can have no consequence any more. Left out, and why:
 
-- what is remembered for evidence (`_first`, `_slots` of batches) and rate limits of relaying: no rule of safety or progress
-  reads them;
+- what is remembered for evidence (`_first`, `_slots` of batches) and rate limits of relaying: no rule of safety or
+  progress reads them;
 - the fast path of a node whose coins are all spent in blocks: who hears of its votes has caught up with it, and closed them too;
 - of a height, what belongs to views below the current one, except what a certificate may still be made of: nothing is signed for
   them (never look back), and nobody repeats messages of a view that he has left;
@@ -26,7 +26,7 @@ from enum import Enum
 from typing import Any
 
 from timecoin._core import hashing
-from timecoin._core.tally import Tally
+from timecoin._core.tally import VoteTally
 from timecoin.consensus.certificates import Phase, PhaseCertificate
 from timecoin.consensus.core import Core, Seat
 from timecoin.consensus.fastpath import FastPath
@@ -36,15 +36,15 @@ from timecoin.consensus.quorum import Quorum
 from timecoin.sim.twinnodes import PAYMENTS, VOTERS, Node
 
 
-def _tally(votes: tuple[tuple[int, bytes], ...]) -> Tally:
+def _tally(votes: tuple[tuple[int, bytes], ...]) -> VoteTally:
     quorum = Quorum.of(VOTERS)
-    tally = Tally(quorum.n, quorum.q)
+    tally = VoteTally(quorum.n, quorum.q)
     for voter, ids in votes:
         tally.add(voter, ids)
     return tally
 
 
-def _votes(tally: Tally) -> tuple[tuple[int, bytes], ...]:
+def _votes(tally: VoteTally) -> tuple[tuple[int, bytes], ...]:
     by_voter: dict[int, bytes] = {}
     for payment in PAYMENTS:
         for voter in tally.voters(payment.txid):
@@ -72,7 +72,7 @@ def _by_number(value: Any) -> tuple[Callable[[int], Any], tuple[int]]:
 
 class _Pickler(pickle.Pickler):
     dispatch_table = {  # noqa: RUF012
-        Tally: lambda tally: (_tally, (_votes(tally),)),
+        VoteTally: lambda tally: (_tally, (_votes(tally),)),
         **dict.fromkeys(
             (BlockInfo, NewView, PhaseCertificate, PhaseVote, Proposal, Seat, Timing, ViewChange, VoteBatch), _by_number
         ),
@@ -145,7 +145,7 @@ _SHORT: dict[type, Callable[[Any], Any]] = {
     PhaseCertificate: _claim,
     PhaseVote: lambda m: (m.phase.value, m.height, m.view, m.voter, m.digest),
     Proposal: lambda m: ("proposal", m.height, m.voter, m.digest),
-    Tally: _votes,
+    VoteTally: _votes,
     ViewChange: _change,
     VoteBatch: lambda m: m.digest(),
 }
@@ -239,6 +239,10 @@ _RULES: dict[type, dict[str, Any]] = {
         "_kept": _kept_batches,
         "_kept_bytes": None,
         "dropped": None,
+        "_contested": None,  # follows from `_spenders`
+        "_height": None,
+        "_accused": None,
+        "_double_locks": None,
         "_locks": None,
         "_tallies": lambda fastpath, node: tuple([_votes(tally) for tally in fastpath._tallies.values()]),
     },
@@ -247,6 +251,7 @@ _RULES: dict[type, dict[str, Any]] = {
         "_quorum": None,
         "_votes": None,
         "_first": None,
+        "_opening": None,
         "_demand_since": None,
         "_slots": None,
         "_since": _since,
