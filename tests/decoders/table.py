@@ -285,13 +285,12 @@ def verifying(verify: Callable[..., object]) -> Callable[[bytes], object]:
 
 acked = st.builds(light_chain.acks, st.just((0, 1, 3)), st.just(0), others=st.integers(0, 3), locks=st.integers(0, 1))
 numbers = st.integers(0, 2**64 - 1)
+unmarked_sets = values.masternode_sets().filter(len).map(MasternodeSet.unmarked)
 light_refusals = (DecodeError, CertificateError)
 LIGHT = (
     Decoder(
         "light.trust.TrustedSet.decode",
-        written(
-            st.builds(TrustedSet, st.binary(min_size=32, max_size=32), numbers, numbers, values.masternode_sets().filter(len))
-        ),
+        written(st.builds(TrustedSet, st.binary(min_size=32, max_size=32), numbers, numbers, unmarked_sets)),
         TrustedSet.decode,
         TrustedSet.encode,
     ),
