@@ -37,7 +37,7 @@ from timecoin.replica.tables import META, TABLES, Bulk, Change
 
 log = logging.getLogger(__name__)
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MAX_KEY_BYTES = 511  # LMDB's own bound, as built
 MAX_GROUP_BYTES = 8 * 1024 * 1024  # one group stops taking more at this size; a single larger submission goes alone
 MAX_PENDING_BYTES = 64 * 1024 * 1024  # from here on `full`: the caller stops reading from its peers

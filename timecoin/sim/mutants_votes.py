@@ -46,7 +46,7 @@ class _TwiceTally:
 def _count_votes_not_voters() -> None:
     from timecoin.consensus import fastpath
 
-    fastpath.VoteTally = _TwiceTally  # type: ignore[misc, assignment]
+    fastpath.VoteTally = _TwiceTally  # type: ignore[attr-defined, assignment]
 
 
 def _free_locks_after(timeout_ms: int) -> None:

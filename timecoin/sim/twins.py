@@ -105,6 +105,10 @@ def divisions(most_groups: int = 2) -> tuple[Division, ...]:
     return tuple(tuple(tuple(group) for group in groups) for groups in found)
 
 
+# What a round makes of a group: for each member the number of its state, and the blocks that it got.
+_Played: TypeAlias = tuple[tuple[int, tuple[bytes, ...]], ...]
+
+
 class Explorer:
     """All states that can be reached, by rounds."""
 
@@ -174,9 +178,7 @@ class Explorer:
         nodes = [self._left_behind(node, heights) for node in nodes]
         return State(tuple(nodes), tuple(chain[at] for at in range(min(heights) + 1, max(heights) + 1)))
 
-    def _play(
-        self, members: tuple[int, ...], low: int, chain: tuple[bytes, ...], pace: Pace
-    ) -> tuple[tuple[int, tuple[bytes, ...]], ...]:
+    def _play(self, members: tuple[int, ...], low: int, chain: tuple[bytes, ...], pace: Pace) -> _Played:
         """What a round makes of a group: each member's new state and the blocks that it got."""
         heights = [self._seen[node].height for node in members]
         blocks = chain[min(heights) - low : max(heights) - low]
