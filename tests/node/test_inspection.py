@@ -206,7 +206,7 @@ class TestFiles:
 
     def test_of_another_version(self, store: Path) -> None:
         change(store, Write(META, b"version", (1).to_bytes(4, "big")))
-        assert look(store).problems == ["format version 1, this program reads 2"]
+        assert look(store).problems == ["format version 1, this program reads 3"]
 
     def test_of_something_else(self, directory: Path) -> None:
         directory.mkdir()
@@ -214,7 +214,7 @@ class TestFiles:
         env = lmdb.open(str(directory / DATA_NAME), subdir=False, lock=False, max_dbs=1)
         env.open_db(b"other")
         env.close()
-        assert look(directory).problems == ["format version None, this program reads 2"]
+        assert look(directory).problems == ["format version None, this program reads 3"]
 
     def test_with_a_table_missing(self, store: Path) -> None:
         env = lmdb.open(str(store / DATA_NAME), subdir=False, lock=False, max_dbs=len(TABLES), map_size=2**28)
@@ -252,7 +252,7 @@ def test_the_command_shows_a_whole_store(store: Path, capfd: pytest.CaptureFixtu
     assert run(["inspect", str(store)]) == exits.OK
     page = capfd.readouterr().out
     assert "no problem found; --deep looks at" in page
-    for words in ("height           7", "format version   2", "indexes          transactions, addresses", "coins ", "free"):
+    for words in ("height           7", "format version   3", "indexes          transactions, addresses", "coins ", "free"):
         assert words in page
     assert run(["inspect", "--json", "--deep", str(store)]) == exits.OK
     out, err = capfd.readouterr()

@@ -304,7 +304,7 @@ for _ in range(2):
     kept = int.from_bytes(again.get(META, b"step"), "big")
     print(kept == step - 1, again.count(POOL) == 10 * kept, again.directory == directory)
     again.commit([], clear=[POOL, META])
-    version = Write(META, b"version", (2).to_bytes(4, "big"))
+    version = Write(META, b"version", (3).to_bytes(4, "big"))
     again.commit([version])
     again.close()
 """
@@ -501,12 +501,12 @@ def test_a_truncated_file_is_told_before_it_is_read(directory: Path, part: float
         open_store(directory)
 
 
-@pytest.mark.parametrize(("stored", "found"), [((1).to_bytes(4, "big"), "1"), ((3).to_bytes(4, "big"), "3"), (None, "none")])
+@pytest.mark.parametrize(("stored", "found"), [((1).to_bytes(4, "big"), "1"), ((4).to_bytes(4, "big"), "4"), (None, "none")])
 def test_another_format_version_is_refused(directory: Path, stored: bytes | None, found: str) -> None:
     store = open_store(directory)
     store.commit([Write(META, b"version", stored), Write(META, b"tip", b"1")])
     store.close()
-    with pytest.raises(StorageError, match=f"has format version {found}, this program reads 2"):
+    with pytest.raises(StorageError, match=f"has format version {found}, this program reads 3"):
         open_store(directory)
     if found == "1":
         with pytest.raises(StorageError, match="before the first release; make a new data directory"):
