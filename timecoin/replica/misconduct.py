@@ -127,7 +127,7 @@ class Misconduct:
 
     # --- what goes out
 
-    def _open(self) -> Iterator[Evidence]:
+    def provable(self) -> Iterator[Evidence]:
         """What the next block may hold."""
         for evidence, accusation in self._known.values():
             if self._ledger.objection(accusation) is None:
@@ -137,7 +137,7 @@ class Misconduct:
         """Encoded evidence for our proposal, one for each operator, in `room` bytes."""
         chosen: list[bytes] = []
         accused: set[bytes] = set()
-        for evidence in self._open():
+        for evidence in self.provable():
             encoded = evidence.encode()
             size = len(encoded) + EVIDENCE_OVERHEAD_BYTES
             if evidence.operator not in accused and size <= room and len(chosen) < params.MAX_BLOCK_EVIDENCE:
@@ -148,7 +148,7 @@ class Misconduct:
 
     def tell(self, peer: int | None = None) -> None:
         """Send what no block holds yet, to a new peer or once more to all."""
-        for count, evidence in enumerate(self._open()):
+        for count, evidence in enumerate(self.provable()):
             if count == params.MAX_BLOCK_EVIDENCE:
                 return
             self._out.send(Kind.EVIDENCE, evidence.encode(), to=peer)

@@ -1,8 +1,8 @@
 """Masternodes that lie. Each runs a real replica, so that it knows what a correct one knows, and a strategy between that and the
 network, which changes, withholds or adds messages. It signs with its own key only; all liars share what they heard.
 
-`STRATEGIES` names them for scenarios. A twin is no strategy but a second node with the same key (see `world`): both run correct
-code, and neither hears what the key signs elsewhere.
+`STRATEGIES` names them for scenarios; a liar may have several. A twin is no strategy but a second node with the same key (see
+`world`): both run correct code, and neither hears what the key signs elsewhere.
 """
 
 from __future__ import annotations
@@ -77,13 +77,8 @@ class Strategy:
     def act(self) -> None:
         """Do something beside, now and then."""
 
-    def hears(self, kind: Kind, payload: bytes) -> bool:
-        """Note what arrives. False for what the replica must not see: it would find that somebody else has its key."""
-        if kind not in SIGNED:
-            return True
-        self.plot.heard.append((kind, payload))
-        message = decoded(kind, payload)
-        return message is None or message.voter != self.node.replica.me
+    def hears(self, kind: Kind, payload: bytes) -> None:
+        """A message arrives at the node."""
 
     # --- tools
 
@@ -172,12 +167,14 @@ class Equivocator(Strategy):
 
 
 class Contrarian(Strategy):
-    """As a leader, proposes what conflicts with what others certified."""
+    """As a leader, proposes what conflicts with what others certified; every other time to one victim only."""
 
     def outgoing(self, send: Send, target: int) -> Sequence[Send]:
         first = self.own(send)
         if not isinstance(first, Proposal):
             return (send,)
+        if first.height % 2 and target != first.height % len(self.node.replica.ledger.masternodes):
+            return ()
         fastpath = self.node.replica.core.fastpath
         rivals = sorted(self.plot.rivals(), key=lambda tx: (fastpath.is_certified(tx.txid), tx.txid))
         return self.instead(first, self.block(first, rivals)) or (send,)
@@ -261,14 +258,50 @@ class DoubleLocker(Strategy):
             self.tell(batch)
 
 
+class Spiteful(Strategy):
+    """LOCKs what a proposal excludes, once others may have signed the proposal: its own ones too."""
+
+    def __init__(self, node: SimNode, key: Keypair, plot: Plot) -> None:
+        super().__init__(node, key, plot)
+        self._seen: set[bytes] = set()
+
+    def outgoing(self, send: Send, target: int) -> Sequence[Send]:
+        self._look(send.kind, send.payload)
+        return (send,)
+
+    def hears(self, kind: Kind, payload: bytes) -> None:
+        self._look(kind, payload)
+
+    def _look(self, kind: Kind, payload: bytes) -> None:
+        if kind not in (Kind.PROPOSAL, Kind.NEW_VIEW) or payload in self._seen:
+            return
+        self._seen.add(payload)
+        message = decoded(kind, payload)
+        if not isinstance(message, (Proposal, NewView)):
+            return
+        try:
+            spends = Block.decode(message.block).spends
+        except DecodeError:
+            return
+        rivals = [tx.txid for tx in self.plot.rivals() if any(spends.get(point, tx.txid) != tx.txid for point in tx.inputs)]
+        if rivals:
+            delay = self.plot.rng.choice((60, 60, 2_500))  # or when the view has failed
+            self.plot.clock.after(self.plot.rng.uniform(1, delay), lambda: self._lock(rivals))
+
+    def _lock(self, rivals: Sequence[bytes]) -> None:
+        batch = self.batch(rivals, ()) if self.node.alive else None
+        if batch is not None:
+            self.tell(batch)
+
+
 class LateCertifier(Strategy):
-    """Lets one victim see its votes, and shows the certificates to one other, late."""
+    """Lets nobody see its votes, and shows certificates that have them to one victim, late."""
 
     every = 900.0
 
     def outgoing(self, send: Send, target: int) -> Sequence[Send]:
         hidden = send.kind in (Kind.VOTE_BATCH, Kind.VOTE_CERTIFICATE) and self.own(send) is not None
-        return () if hidden and target != (self.node.index + 1) % 4 else (send,)
+        return () if hidden else (send,)
 
     def act(self) -> None:
         fastpath = self.node.replica.core.fastpath
@@ -434,6 +467,27 @@ class BadCertifier(Strategy):
                 self.plot.tell(self.node, Send(Kind.VOTE_CERTIFICATE, VoteCertificate(VoteKind.LOCK, other, proofs).encode()))
 
 
+def said_instead(strategies: Sequence[Strategy], send: Send, target: int) -> Sequence[Send]:
+    """What a node with these strategies sends in place of a message: the first that wants something else decides."""
+    for strategy in strategies:
+        said = strategy.outgoing(send, target)
+        if len(said) != 1 or said[0] is not send:
+            return said
+    return (send,)
+
+
+def let_in(strategies: Sequence[Strategy], kind: Kind, payload: bytes) -> bool:
+    """Tell the strategies what arrives. False for what the replica must not see: it would find that somebody else has its key."""
+    for strategy in strategies:
+        strategy.hears(kind, payload)
+    if kind not in SIGNED:
+        return True
+    node, plot = strategies[0].node, strategies[0].plot
+    plot.heard.append((kind, payload))
+    message = decoded(kind, payload)
+    return message is None or message.voter != node.replica.me
+
+
 def _by(message: Message, voter: int) -> Message:
     """The same message as if another voter had made it."""
     if isinstance(message, VoteBatch):
@@ -450,6 +504,7 @@ STRATEGIES: Mapping[str, type[Strategy]] = {
     "spoiler": Spoiler,
     "half-voter": HalfVoter,
     "double-locker": DoubleLocker,
+    "spiteful": Spiteful,
     "late-certifier": LateCertifier,
     "eager-voter": EagerVoter,
     "forgetful": Forgetful,

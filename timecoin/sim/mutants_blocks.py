@@ -268,7 +268,7 @@ MUTANTS = (
     Mutant(
         "evidence-stays-out-of-blocks",
         "evidence is put into a block",
-        (Edit("timecoin.replica.misconduct:Misconduct.for_block", "for evidence in self._open():", "for evidence in ():"),),
+        (Edit("timecoin.replica.misconduct:Misconduct.for_block", "for evidence in self.provable():", "for evidence in ():"),),
         profiles=("liars", "epochs"),
     ),
     Mutant(

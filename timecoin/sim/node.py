@@ -99,6 +99,7 @@ class SimNode:
         self.disk = VirtualDisk()
         self.alive = False
         self.correct = True
+        self.life = 0  # which incarnation this is: callbacks of an earlier one do nothing
         self.clock_error = 0
         self.coin_cache_bytes: int | None = None  # what coins may take in memory; the rest is read from the disk
         self.disk_ms = (0.5, 6.0)
@@ -110,7 +111,6 @@ class SimNode:
         self._rng = rng
         self._verifier = verifier
         self._surroundings = surroundings
-        self._life = 0  # which incarnation this is: callbacks of an earlier one do nothing
         self._wake: float | None = None
         self._durable_at = 0.0
         self._points_left: int | None = None  # until the power fails
@@ -120,7 +120,7 @@ class SimNode:
 
     def start(self) -> None:
         """Come up with what is on the disk."""
-        self._life += 1
+        self.life += 1
         self._wake = None
         self._durable_at = 0.0
         self.alive = True
@@ -144,7 +144,7 @@ class SimNode:
     def crash(self) -> int:
         """Power off. What was not durable is lost but for a prefix; how many commits of it survived."""
         self.alive = False
-        self._life += 1
+        self.life += 1
         self._points_left = None
         return self.disk.crash(self._rng)
 
@@ -197,8 +197,8 @@ class SimNode:
                 raise PowerCut
 
     def _later(self, delay: float, action: Callable[[], None]) -> None:
-        life = self._life
-        self._clock.after(delay, lambda: action() if life == self._life else None)
+        life = self.life
+        self._clock.after(delay, lambda: action() if life == self.life else None)
 
     # --- effects
 

@@ -55,7 +55,7 @@ class Scenario:
     small_caches: bool = False  # every other node keeps its coins on disk
     # adversary
     small_limits: bool = False  # bounds of memory are so low that they are reached
-    liars: tuple[str, ...] = ()  # what each one does, names of `adversary.STRATEGIES`
+    liars: tuple[str, ...] = ()  # what each does: names of `adversary.STRATEGIES`, with + between them
     beyond_f: bool = False
 
     @property
@@ -164,13 +164,27 @@ def epochs(rng: random.Random, s: Scenario) -> Scenario:
     )
 
 
-def liars(rng: random.Random, s: Scenario) -> Scenario:
-    """Up to f masternodes do what they like."""
-    from timecoin.sim.adversary import STRATEGIES
+_LEADERS = ("contrarian", "equivocator", "omitter", "spoiler", "usurper", "forgetful", "silent")
+_VOTERS = ("double-locker", "spiteful", "eager-voter", "half-voter", "late-certifier", "bad-certifier", "mute")
+_TALKERS = ("twin", "replayer", "flooder", "forgetful", "late-certifier")
 
-    count = s.tolerated - s.unfaithful
-    names = tuple(rng.choice(sorted(STRATEGIES)) for _ in range(count))
-    return replace(s, liars=s.liars + names, contested=max(s.contested, rng.randint(1, 4)), small_limits=rng.random() < 0.3)
+
+def _with_liars(rng: random.Random, s: Scenario, *families: Sequence[str]) -> Scenario:
+    """As many liars as may be, each with a strategy of every family."""
+    names = tuple("+".join(dict.fromkeys(rng.choice(family) for family in families)) for _ in range(s.tolerated - s.unfaithful))
+    return replace(s, liars=s.liars + names, contested=max(s.contested, rng.randint(1, 6)), small_limits=rng.random() < 0.3)
+
+
+def leaders(rng: random.Random, s: Scenario) -> Scenario:
+    """Up to f masternodes lie when they lead, and some of them when they vote."""
+    return replace(
+        _with_liars(rng, s, _LEADERS, *rng.choice(((), (_VOTERS,), (("spiteful",),)))), crossed=max(s.crossed, rng.randint(0, 2))
+    )
+
+
+def liars(rng: random.Random, s: Scenario) -> Scenario:
+    """Up to f masternodes lie when they vote, and whenever they can."""
+    return _with_liars(rng, s, *rng.choice(((_VOTERS,), (_TALKERS,), (_VOTERS, _TALKERS))))
 
 
 PROFILES: dict[str, Profile] = {
@@ -181,10 +195,31 @@ PROFILES: dict[str, Profile] = {
     "views": views,
     "network": network,
     "epochs": epochs,
+    "leaders": leaders,
     "liars": liars,
 }
-_WEIGHTS = {"plain": 1, "contested": 3, "crashes": 3, "stores": 2, "views": 4, "network": 2, "epochs": 3, "liars": 5}
-_ORDER = ("epochs", "liars", "stores", "contested", "views", "crashes", "network", "plain")  # each sees what those before chose
+_WEIGHTS = {
+    "plain": 1,
+    "contested": 3,
+    "crashes": 3,
+    "stores": 2,
+    "views": 4,
+    "network": 2,
+    "epochs": 3,
+    "leaders": 3,
+    "liars": 3,
+}
+_ORDER = (
+    "epochs",
+    "leaders",
+    "liars",
+    "stores",
+    "contested",
+    "views",
+    "crashes",
+    "network",
+    "plain",
+)  # each sees what those before chose
 
 
 def scenario_of(seed: int, masternodes: Sequence[int] = SMALL, profile: str | None = None) -> Scenario:
@@ -193,7 +228,7 @@ def scenario_of(seed: int, masternodes: Sequence[int] = SMALL, profile: str | No
     profile: only this one is applied. KeyError when there is no such profile.
     """
     rng = random.Random(f"scenario {seed}")
-    sizes = [size for size in masternodes if profile not in ("liars", "stores") or size > 3] or list(masternodes)
+    sizes = [size for size in masternodes if profile not in ("leaders", "liars", "stores") or size > 3] or list(masternodes)
     size = rng.choices(sizes, [_frequency(size) for size in sizes])[0]
     chosen = {profile} if profile is not None else _draw(rng)
     scenario = Scenario(
@@ -209,7 +244,7 @@ def scenario_of(seed: int, masternodes: Sequence[int] = SMALL, profile: str | No
 
 
 def _frequency(size: int) -> float:
-    return 8.0 if size == 4 else 3.0 if size < 8 else 1.0 if size <= 13 else 0.1
+    return 8.0 if size == 4 else 3.0 if size < 8 else 0.5 if size <= 13 else 0.05
 
 
 def _draw(rng: random.Random) -> set[str | None]:

@@ -19,7 +19,7 @@ Every quorum is counted here anew: over operator keys, of one epoch, with `votes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from timecoin.consensus.certificates import Phase, PhaseCertificate, VoteCertificate, VoteKind
@@ -78,7 +78,7 @@ class SignedTraffic:
         self._certified: dict[int, dict[bytes, None]] = {}  # epoch -> txids
         self._blocks: dict[bytes, Proposed | None] = {}
         self._offers: dict[tuple[int, int, int, bytes], bool] = {}  # epoch, height, view, digest -> whether it is justified
-        self.on_message: Callable[[Message], None] | None = None
+        self._messages: dict[bytes, Message] = {}  # of nodes that may lie, as long as they verify
 
     def is_new(self, payload: bytes) -> bool:
         """True once for each payload."""
@@ -117,7 +117,9 @@ class SignedTraffic:
             elif kind is Kind.VOTE_CERTIFICATE:
                 self._consider(VoteCertificate.decode(payload))
             else:
-                self._consider(VoteBatch.decode(payload) if kind is Kind.VOTE_BATCH else decode_pbft(kind, payload))
+                message = VoteBatch.decode(payload) if kind is Kind.VOTE_BATCH else decode_pbft(kind, payload)
+                if self._consider(message):
+                    self._messages[payload] = message
         except DecodeError:
             return
 
@@ -127,26 +129,32 @@ class SignedTraffic:
         for said in waiting:
             self._consider(said)
 
-    def _consider(self, said: Message | VoteCertificate | PhaseCertificate) -> None:
+    def doubtful(self, payload: bytes) -> Message | None:
+        """A message with a good signature that a node which may lie has sent first, or None."""
+        return self._messages.get(payload)
+
+    def _consider(self, said: Message | VoteCertificate | PhaseCertificate) -> bool:
+        """Count what is signed well; whether it is."""
         epoch = said.proofs[0].header.epoch if isinstance(said, VoteCertificate) else said.epoch
         if epoch not in self._chain.sets:
             if epoch == self._chain.epoch + 1 and len(self._early) < _MOST_EARLY:
                 self._early.append(said)
-            return
+            return False
         operators = self._chain.sets[epoch]
         if isinstance(said, VoteCertificate) and any(proof.header.epoch != epoch for proof in said.proofs):
-            return
+            return False
         checks = said.signatures(self._chain_id) if isinstance(said, _CERTIFICATES) else said.checks(self._chain_id)
         if any(check.voter >= len(operators) for check in checks):
-            return
+            return False
         if not all(self._verifier.verdicts([(operators[c.voter], c.message, c.signature) for c in checks])):
-            return
+            return False
         if isinstance(said, VoteCertificate):
             self._count_certificate(said)
         elif isinstance(said, PhaseCertificate):
             self._count_phases(said)
         else:
             self._record(said)
+        return True
 
     def _operator(self, message: Message) -> bytes | None:
         operators = self._chain.sets.get(message.epoch, ())
@@ -165,8 +173,6 @@ class SignedTraffic:
         return len(self._phases.get((Phase.COMMIT, epoch, height, view, digest), ())) >= self._needed(epoch)
 
     def _record(self, message: Message) -> None:
-        if self.on_message is not None:
-            self.on_message(message)
         if isinstance(message, VoteBatch):
             for kind, ids in ((VoteKind.LOCK, message.locks), (VoteKind.ACK, message.acks)):
                 for txid in split(ids, 32):

@@ -22,9 +22,10 @@ from timecoin.replica.effects import Accepted, Equivocated, Event, Final, Resign
 from timecoin.replica.tables import height_key
 from timecoin.replica.wire import Kind
 from timecoin.sim import durability
-from timecoin.sim.adversary import STRATEGIES, Plot, Strategy
+from timecoin.sim.adversary import STRATEGIES, Plot, Strategy, let_in, said_instead
 from timecoin.sim.bounds import check_memory, limits
 from timecoin.sim.clients import COLLATERAL, LOOPBACK, Clients, Planned
+from timecoin.sim.equivocation import Equivocations
 from timecoin.sim.faults import Faults
 from timecoin.sim.invariants import Chain, InvariantError
 from timecoin.sim.network import LATENCIES, Clock, Network, full_mesh, random_graph
@@ -61,11 +62,12 @@ class World:
         self.chain = Chain(self.genesis, self.clients.known)
         self.traffic = SignedTraffic(self.genesis.chain_id, self.chain, self.clients.known, self._verifier)
         self.nodes: list[SimNode] = []
-        self._strategies: dict[int, Strategy] = {}
+        self._strategies: dict[int, list[Strategy]] = {}
         self._make_nodes()
         self.network = Network(self.clock, self.rng, len(self.nodes), LATENCIES[scenario.latency])
         self.neighbours = self._connect()
         self._faults = Faults(self, scenario)
+        self._equivocations = Equivocations(self.chain, self.clock, self._is_faulty)
         self._joining = self._operators[scenario.masternodes :]
         self._calm = False
         self._calm_heights: dict[int, int] = {}  # open when the calm began -> the highest view of a correct node
@@ -101,13 +103,13 @@ class World:
             self._add_node(operator)
         self._spared = self.rng.sample(range(scenario.masternodes), scenario.masternodes)  # whom chance has not picked yet
         plot = Plot(self.rng, self.clock, self.genesis.chain_id, self.clients, self.transmit_as_told)
-        for name in scenario.liars:
+        for names in scenario.liars:
             index = self._spared.pop()
             key = self._operators[index]
-            copies = [self.nodes[index]] + ([self._add_node(key)] if name == "twin" else [])
+            copies = [self.nodes[index]] + ([self._add_node(key)] if "twin" in names.split("+") else [])
             for node in copies:
                 node.correct = False
-                self._strategies[node.index] = STRATEGIES[name](node, key, plot)
+                self._strategies[node.index] = [STRATEGIES[name](node, key, plot) for name in names.split("+")]
         self._leaving = self.rng.sample(range(scenario.masternodes), scenario.leaves)
 
     def _add_node(self, operator: Keypair | None) -> SimNode:
@@ -127,6 +129,9 @@ class World:
         """The nodes that every promise binds."""
         return [node for node in self.nodes if node.correct]
 
+    def _is_faulty(self, operator: bytes) -> bool:
+        return any(not node.correct and node.operator == operator for node in self.nodes)
+
     # --- what is sent
 
     def say(self, text: str) -> None:
@@ -141,13 +146,10 @@ class World:
             message = self.traffic.from_correct(send.kind, send.payload, node.operator)
             if message is not None:
                 durability.check(node.index, node.disk, message, send.payload, self.chain)
-        strategy = self._strategies.get(node.index)
+        strategies = self._strategies.get(node.index, ())
         for target in self._targets(node, send):
-            if strategy is None:
-                self._carry(node, target, send.kind, send.payload)
-                continue
-            for lie in strategy.outgoing(send, target):
-                self._carry(node, target, lie.kind, lie.payload)
+            for said in said_instead(strategies, send, target):
+                self._carry(node, target, said.kind, said.payload)
 
     def transmit_as_told(self, node: SimNode, send: Send) -> None:
         """What a liar made up."""
@@ -167,8 +169,12 @@ class World:
         self.network.send(node.index, target, kind, payload, lambda: self._deliver(node.index, receiver, kind, payload))
 
     def _deliver(self, source: int, receiver: SimNode, kind: Kind, payload: bytes) -> None:
-        strategy = self._strategies.get(receiver.index)
-        if strategy is None or (receiver.alive and strategy.hears(kind, payload)):
+        if receiver.correct and receiver.alive and source in self.neighbours[receiver.index]:
+            message = self.traffic.doubtful(payload)
+            if message is not None:
+                self._equivocations.arrived(receiver, message)
+        strategies = self._strategies.get(receiver.index)
+        if strategies is None or (receiver.alive and let_in(strategies, kind, payload)):
             receiver.receive(source, kind, payload)
 
     # --- what nodes tell
@@ -200,8 +206,7 @@ class World:
                     self._on_final(node, txid)
             case Equivocated(voter, epoch, operator):
                 self.say(f"node {node.index} has evidence of epoch {epoch} against voter {voter}")
-                if all(other.correct for other in self.nodes if other.operator == operator):
-                    raise InvariantError("evidence", f"node {node.index} has evidence against the correct voter {voter}")
+                self._equivocations.reported(node, operator, epoch)
             case Resigned():
                 if node.correct:
                     raise InvariantError("one voice", f"node {node.index} does not recognise its own votes")
@@ -230,6 +235,7 @@ class World:
             raise InvariantError("claim", f"block {height} has a transaction whose signature is wrong")
         if not first:
             return
+        self._equivocations.applied(delta, epoch)
         if delta.epoch != epoch:
             self.traffic.epoch_opened()
         if node.replica.ledger.height == height:
@@ -322,7 +328,7 @@ class World:
     def _run(self) -> None:
         for node in self.nodes:
             self.restart(node)
-        for strategy in self._strategies.values():
+        for strategy in [strategy for strategies in self._strategies.values() for strategy in strategies]:
             if strategy.every:
                 self._act(strategy)
         self._look()
@@ -378,6 +384,7 @@ class World:
             self._submit(probe, self.correct)
             self._wait("a payment to be final by votes", lambda: probe.txid in self._final_at, _FINAL_MS)
         self._wait("the last payments", self._settled)
+        self._wait("evidence to be in blocks", lambda: self._equivocations.open(self.correct) is None)
         self._calm = False
 
     def _wait(self, what: str, done: Callable[[], bool], limit: float = _CALM_LIMIT_MS) -> None:
