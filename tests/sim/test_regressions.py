@@ -25,6 +25,10 @@ RUNS = {
         9,
         Scenario(masternodes=4, liars=("usurper+forgetful",), deaf_spells=5, isolations=1, contested=2, duration=9_000),
     ),
+    "a VIEW-CHANGE whose certificate has too few votes is refused before it is compared with another one": (
+        181,
+        Scenario(masternodes=4, liars=("silent+bad-certifier",), deaf_spells=4, contested=2, loss=0.02),
+    ),
 }  # fmt: skip
 OWN = {"certificates", "claim", None}  # what two liars among four may break
 
