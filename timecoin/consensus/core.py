@@ -237,6 +237,7 @@ class Core:
             self.quorum = Quorum.of(seat.voters)
             closed = self.fastpath
             closed.end_epoch()
+            self._ready.double_locks += closed.take_double_locks()
             self.fastpath = FastPath(seat.epoch, self.quorum, seat.me, self._locks, height=info.height)
             self.fastpath.dropped = closed.dropped
             self._batch_in_flight = False
@@ -264,9 +265,15 @@ class Core:
         if not self._batch_in_flight:
             self._ready.batch = self.fastpath.seal(self.decided, self.height.incompatible)
             self._batch_in_flight = self._ready.batch is not None
-        self._ready.double_locks = self.fastpath.take_double_locks()
+        self._ready.double_locks += self.fastpath.take_double_locks()
         ready, self._ready = self._ready, Ready()
         return ready
+
+    def take_offences(self) -> tuple[list[Contradiction], list[DoubleLock]]:
+        """What `ready` would say of offences: to be asked for while the voters of a closed epoch are still known."""
+        found = self._ready.contradictions, self._ready.double_locks + self.fastpath.take_double_locks()
+        self._ready.contradictions, self._ready.double_locks = [], []
+        return found
 
     def _take_height(self) -> None:
         out = self.height.take()

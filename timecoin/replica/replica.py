@@ -29,7 +29,7 @@ from timecoin.consensus.core import (
     Receive,
     Tick,
 )
-from timecoin.consensus.evidence import DoubleLock, Evidence
+from timecoin.consensus.evidence import Contradiction, DoubleLock, Evidence
 from timecoin.consensus.messages import Message, NewView, Proposal, VoteBatch, sign
 from timecoin.consensus.pbft import BlockInfo, Draft, Timing
 from timecoin.errors import ProtocolError, ValidationError
@@ -449,10 +449,7 @@ class Replica:
             if self.admission.finalize(txid, self.now) or self.core.fastpath.was_committed(txid):
                 self.out.event(Final(txid))
         self.gossip.want(ready.wanted, self._hint, self.now)
-        for contradiction in ready.contradictions:
-            self.misconduct.found(Evidence.of(self._operators[contradiction.first.voter], contradiction))
-        for double_lock in ready.double_locks:
-            self._report_locks(double_lock)
+        self._report(ready.contradictions, ready.double_locks)
         if ready.batch is not None:
             self._send_batch(ready.batch)
         for draft in ready.drafts:
@@ -470,6 +467,13 @@ class Replica:
                     break
         if ready.decision is not None:
             self._apply(ready.decision.digest, ready.decision.certificate, voted=True)
+
+    def _report(self, contradictions: Sequence[Contradiction], double_locks: Sequence[DoubleLock]) -> None:
+        """What voters of the epoch that `_operators` is of have done."""
+        for contradiction in contradictions:
+            self.misconduct.found(Evidence.of(self._operators[contradiction.first.voter], contradiction))
+        for double_lock in double_locks:
+            self._report_locks(double_lock)
 
     def _report_locks(self, found: DoubleLock) -> None:
         bodies = [self.admission.body(txid) for txid in (found.first_txid, found.second_txid)]
@@ -537,6 +541,7 @@ class Replica:
             delta.hash, delta.height, epoch, delta.header.proposer, delta.header.closes_epoch, delta.txids, delta.spends
         )
         self.core.step(Applied(info, seat, certificate), self.now)
+        self._report(*self.core.take_offences())
         void = self.admission.settle(delta.spends, delta.txids, delta.created, self.now)
         for txid in void:
             self.out.event(Void(txid))

@@ -11,6 +11,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import ClassVar
 
 from timecoin import params
@@ -49,6 +50,7 @@ class Plot:
         return [tx for rivals in self.clients.contests for tx in rivals]
 
 
+@lru_cache(maxsize=8192)
 def decoded(kind: Kind, payload: bytes) -> Message | None:
     """A signed message, or None for what is none."""
     try:
@@ -259,34 +261,41 @@ class DoubleLocker(Strategy):
 
 
 class Spiteful(Strategy):
-    """LOCKs what a proposal excludes, once others may have signed the proposal: its own ones too."""
+    """LOCKs what a proposal excludes once others may have signed it, or when its view fails; its own proposals too."""
 
     def __init__(self, node: SimNode, key: Keypair, plot: Plot) -> None:
         super().__init__(node, key, plot)
         self._seen: set[bytes] = set()
+        self._excluded: dict[int, list[bytes]] = {}  # height -> transactions
 
     def outgoing(self, send: Send, target: int) -> Sequence[Send]:
-        self._look(send.kind, send.payload)
+        self.hears(send.kind, send.payload)
         return (send,)
 
     def hears(self, kind: Kind, payload: bytes) -> None:
-        self._look(kind, payload)
-
-    def _look(self, kind: Kind, payload: bytes) -> None:
-        if kind not in (Kind.PROPOSAL, Kind.NEW_VIEW) or payload in self._seen:
+        if kind not in (Kind.PROPOSAL, Kind.NEW_VIEW, Kind.VIEW_CHANGE) or payload in self._seen:
             return
         self._seen.add(payload)
         message = decoded(kind, payload)
-        if not isinstance(message, (Proposal, NewView)):
-            return
+        if isinstance(message, (Proposal, NewView)):
+            self._look(message)
+        elif isinstance(message, ViewChange):
+            self._lock_after(0, self._excluded.pop(message.height, []))
+
+    def _look(self, message: Proposal | NewView) -> None:
         try:
             spends = Block.decode(message.block).spends
         except DecodeError:
             return
         rivals = [tx.txid for tx in self.plot.rivals() if any(spends.get(point, tx.txid) != tx.txid for point in tx.inputs)]
+        if self.plot.rng.random() < 0.5:
+            self._excluded[message.height] = rivals
+        else:
+            self._lock_after(self.plot.rng.uniform(1, self.plot.rng.choice((60, 2_500))), rivals)
+
+    def _lock_after(self, delay: float, rivals: Sequence[bytes]) -> None:
         if rivals:
-            delay = self.plot.rng.choice((60, 60, 2_500))  # or when the view has failed
-            self.plot.clock.after(self.plot.rng.uniform(1, delay), lambda: self._lock(rivals))
+            self.plot.clock.after(delay, lambda: self._lock(rivals))
 
     def _lock(self, rivals: Sequence[bytes]) -> None:
         batch = self.batch(rivals, ()) if self.node.alive else None
@@ -424,7 +433,7 @@ class Flooder(Strategy):
         self.tell(PhaseVote(rng.choice(tuple(Phase)), epoch, height + far, rng.choice((0, 1, 2**31)), me, rng.randbytes(32)))
         for digest in range(4):
             self.tell(PhaseVote(Phase.COMMIT, epoch, height, 0, me, bytes([digest]) * 32))
-        unknown = [rng.randbytes(32) for _ in range(rng.choice((10, 10, 10, params.MAX_BATCH_VOTES)))]
+        unknown = [rng.randbytes(32) for _ in range(params.MAX_BATCH_VOTES if self._sequence == 1_000_001 else 20)]
         batch = self.batch(unknown, unknown)
         assert batch is not None
         self.tell(batch)

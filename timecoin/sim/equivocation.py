@@ -12,9 +12,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from timecoin.consensus.evidence import Evidence, statement
-from timecoin.consensus.messages import Message, VoteBatch
+from timecoin.consensus.messages import Message, NewView, Proposal, VoteBatch
+from timecoin.errors import ValidationError
 from timecoin.ledger.blocks import Delta
 from timecoin.ledger.transactions import split
+from timecoin.replica.chain import body_matches
 from timecoin.sim.invariants import Chain, InvariantError
 from timecoin.sim.network import Clock
 from timecoin.sim.node import SimNode
@@ -71,12 +73,21 @@ class Equivocations:
     def _is_open(self, node: SimNode, message: Message) -> bool:
         """Whether the node still looks at messages like this one."""
         replica = node.replica
-        if message.epoch != replica.ledger.epoch:
+        if message.epoch != replica.ledger.epoch or not self._is_sound(node, message):
             return False
         if isinstance(message, VoteBatch):
             return any(txid in replica.pool for txid in split(message.locks + message.acks, 32))
         height = replica.core.height
         return message.height == height.height and message.view <= height.view + _VIEWS
+
+    @staticmethod
+    def _is_sound(node: SimNode, message: Message) -> bool:
+        """Whether it passes the checks that come before it is compared with others."""
+        try:
+            message.inspect(node.replica.core.quorum)
+        except ValidationError:
+            return False
+        return not isinstance(message, (Proposal, NewView)) or body_matches(message.digest, message.block)
 
     def _expect(self, node: SimNode, life: int, operator: bytes, message: Message) -> None:
         if not node.alive or not node.correct or node.life != life or not self._is_open(node, message):

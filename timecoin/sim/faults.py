@@ -28,6 +28,7 @@ _SPELLS = (
     frozenset(_VOTES),
     frozenset({*_VOTES, Kind.TRANSACTIONS}),
 )
+_OWN = (Kind.PREPARE, Kind.PREPARE, Kind.COMMIT, Kind.PROPOSAL, Kind.VIEW_CHANGE, Kind.NEW_VIEW, Kind.VOTE_BATCH)
 _MOST_POINTS = 80  # a power cut comes at one of the next so many points
 
 
@@ -103,7 +104,8 @@ class Faults:
 
     def down(self, node: SimNode) -> None:
         """A node went down: it comes back after a while."""
-        self._at(self._world.rng.uniform(10, 3_000), lambda: self._come_back(node))
+        rng = self._world.rng
+        self._at(rng.uniform(10, rng.choice((200, 3_000))), lambda: self._come_back(node))
 
     def _come_back(self, node: SimNode) -> None:
         node.disk.full = False
@@ -116,8 +118,11 @@ class Faults:
             self.down(node)
 
     def _cut_power(self) -> None:
-        node = self._any()
-        node.cut_power_after(self._world.rng.randint(1, _MOST_POINTS))
+        node, rng = self._any(), self._world.rng
+        if rng.random() < 0.5:
+            node.cut_power_after(rng.randint(1, _MOST_POINTS))
+        else:
+            node.cut_power_at(rng.choice(_OWN))
 
     def _restart_all(self) -> None:
         """A power cut in one building."""

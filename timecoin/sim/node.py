@@ -114,6 +114,7 @@ class SimNode:
         self._wake: float | None = None
         self._durable_at = 0.0
         self._points_left: int | None = None  # until the power fails
+        self._last_kind: Kind | None = None  # of the message after which it fails
         self.disk.write(journal.initialise(genesis, self.operator))
 
     # --- life
@@ -145,12 +146,16 @@ class SimNode:
         """Power off. What was not durable is lost but for a prefix; how many commits of it survived."""
         self.alive = False
         self.life += 1
-        self._points_left = None
+        self.cut_power_after(None)
         return self.disk.crash(self._rng)
 
     def cut_power_after(self, points: int | None) -> None:
         """Crash at the `points`-th point from now at which something is handed to the disk or the network; None: do not."""
-        self._points_left = points
+        self._points_left, self._last_kind = points, None
+
+    def cut_power_at(self, kind: Kind) -> None:
+        """Crash as soon as the next own message of a kind is sent."""
+        self._last_kind = kind
 
     def slow_down(self) -> None:
         """From now on the disk, the verifier and the network card take long."""
@@ -240,6 +245,8 @@ class SimNode:
         for send in commit.sends:
             self._surroundings.transmit(self, send)
             self._point()
+            if send.kind is self._last_kind:
+                raise PowerCut
         self.replica.clock(*self._times())
         self.replica.durable(commit)
         self._settle()

@@ -97,6 +97,8 @@ def contested(rng: random.Random, s: Scenario) -> Scenario:
 
 def crashes(rng: random.Random, s: Scenario) -> Scenario:
     """Power fails, at any time and at the points that matter, while blocks and votes are under way."""
+    if s.unfaithful < s.tolerated and rng.random() < 0.5:
+        s = replace(s, liars=(*s.liars, "contrarian+spiteful"), crossed=rng.randint(0, 2))
     return replace(
         s,
         crashes=rng.randint(0, 3),
@@ -119,6 +121,9 @@ def stores(rng: random.Random, s: Scenario) -> Scenario:
 
 def views(rng: random.Random, s: Scenario) -> Scenario:
     """What makes a height need more than one view, with different nodes knowing different things."""
+    if s.unfaithful < s.tolerated and rng.random() < 0.6:
+        name = rng.choice(("usurper", "usurper+forgetful", "contrarian+spiteful", "silent"))
+        s = replace(s, liars=(*s.liars, name), crossed=max(s.crossed, rng.randint(0, 1)))
     return replace(
         s,
         deaf_spells=rng.randint(2, 6),
@@ -153,8 +158,11 @@ def epochs(rng: random.Random, s: Scenario) -> Scenario:
     leaves = min(leaves, s.masternodes - 1) if joins == 0 else leaves
     while leaves and max(0, (s.masternodes - leaves - 1) // 3) < s.unfaithful:
         leaves -= 1
+    if s.unfaithful < max(0, (s.masternodes - leaves - 1) // 3) and rng.random() < 0.5:
+        s = replace(s, liars=(*s.liars, "omitter"))
     return replace(
         s,
+        transfers=s.transfers + rng.randint(0, 20),
         epoch_length=rng.choice((2, 3, 4, 6)),
         joins=joins,
         leaves=leaves,

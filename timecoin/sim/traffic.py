@@ -187,15 +187,42 @@ class SignedTraffic:
             self._offer(message)
 
     def _offer(self, message: Proposal | NewView) -> None:
-        justified = False
+        """A proposal: what is in it counts, and it may be signed if it is one that its leader may make."""
         if isinstance(message, NewView):
             for change in message.view_changes:
                 self._record(change)
-            justified = message.highest() is not None
-        slot = (message.epoch, message.height, message.view, message.digest)
-        self._offers[slot] = self._offers.get(slot, False) or justified
         if message.digest not in self._blocks:
             self._blocks[message.digest] = _proposed(message.block)
+        if self._flaw(message) is None:
+            slot = (message.epoch, message.height, message.view, message.digest)
+            justified = isinstance(message, NewView) and message.highest() is not None
+            self._offers[slot] = self._offers.get(slot, False) or justified
+
+    def _flaw(self, message: Proposal | NewView) -> str | None:
+        """Why nobody may sign what a leader proposes, or None."""
+        voters = len(self._chain.sets[message.epoch])
+        if message.voter != (message.height + message.view) % voters:
+            return f"is by voter {message.voter}, who does not lead"
+        if isinstance(message, Proposal):
+            return None
+        needed = votes_needed(voters)
+        if len({change.voter for change in message.view_changes}) < needed:
+            return f"has fewer than {needed} VIEW-CHANGEs"
+        for change in message.view_changes:
+            slot = (change.epoch, change.height, change.view)
+            if slot != (message.epoch, message.height, message.view):
+                return f"has a VIEW-CHANGE of {slot}"
+            prepared = change.prepared
+            if prepared is None:
+                continue
+            if len({voter for voter, _ in prepared.votes}) < needed or prepared.phase is not Phase.PREPARE:
+                return "has a certificate that is none"
+            if slot[:2] != (prepared.epoch, prepared.height) or prepared.view >= message.view:
+                return f"has a certificate of height {prepared.height}, view {prepared.view}"
+        highest = message.highest()
+        if highest is not None and highest.digest != message.digest:
+            return f"is not for the block that is prepared in view {highest.view}"
+        return None
 
     def _count_certificate(self, certificate: VoteCertificate) -> None:
         for proof in certificate.proofs:
@@ -272,8 +299,7 @@ class SignedTraffic:
                 self._judge_phase(signer, message)
             else:
                 self._offer(message)
-                if isinstance(message, NewView):
-                    self._judge_new_view(message)
+                self._judge_leader(message)
                 self._judge_proposal(signer, message)
 
     def _judge_phase(self, signer: Signer, vote: PhaseVote) -> None:
@@ -284,7 +310,7 @@ class SignedTraffic:
             signer.committed[vote.height] = max(vote.view, signer.committed.get(vote.height, 0))
         else:
             if slot not in self._offers:
-                raise InvariantError("grounds", f"voter {vote.voter} PREPAREs at {slot[:3]} what its leader did not propose")
+                raise InvariantError("grounds", f"voter {vote.voter} PREPAREs at {slot[:3]} what its leader may not propose")
             self._judge_proposal(signer, vote)
 
     def _judge_view_change(self, signer: Signer, message: ViewChange) -> None:
@@ -299,24 +325,15 @@ class SignedTraffic:
                 f"certificate of view {committed} that it has",
             )
 
-    def _judge_new_view(self, message: NewView) -> None:
-        slot = f"the NEW-VIEW of height {message.height}, view {message.view}"
-        voters = {change.voter for change in message.view_changes}
-        if len(voters) < self._needed(message.epoch):
-            raise InvariantError("grounds", f"{slot} has {len(voters)} VIEW-CHANGEs")
-        for change in message.view_changes:
-            certificate = change.prepared
-            if (change.epoch, change.height, change.view) != (message.epoch, message.height, message.view) or (
-                certificate is not None and len({v for v, _ in certificate.votes}) < self._needed(message.epoch)
-            ):
-                raise InvariantError("grounds", f"{slot} has a VIEW-CHANGE that says nothing there")
-        highest = message.highest()
-        if highest is not None:
-            if highest.digest != message.digest:
-                raise InvariantError("grounds", f"{slot} is not for the block that is prepared in view {highest.view}")
-            return
+    def _judge_leader(self, message: Proposal | NewView) -> None:
+        slot = f"the proposal of height {message.height}, view {message.view}"
+        flaw = self._flaw(message)
+        if flaw is not None:
+            raise InvariantError("grounds", f"{slot} {flaw}")
         block = self._blocks.get(message.digest)
-        for txid in block.txids if block is not None else ():
+        if message.view == 0 or block is None or (isinstance(message, NewView) and message.highest() is not None):
+            return
+        for txid in block.txids:
             if txid in self._transactions and not any(self.has_votes(kind, message.epoch, txid) for kind in VoteKind):
                 raise InvariantError("R5", f"{slot} has the uncertified transaction {txid.hex()[:12]}")
 

@@ -1,0 +1,40 @@
+"""Every run that ever failed, with a line on what it was. Scenarios stand here in full: what a seed draws may change."""
+
+from __future__ import annotations
+
+import pytest
+
+from timecoin.sim.runs import run
+from timecoin.sim.scenario import Scenario
+
+RUNS = {
+    "a COMMIT that was durable when power failed decides its height before it is sent; the outside count lacked it": (
+        0,
+        Scenario(
+            masternodes=1, duration=8987, transfers=3, contested=4, isolations=1, deaf_spells=5, crashes=3, power_cuts=4
+        ),
+    ),
+    "blocks fetched from a liar that was ahead: two heights were applied in one step and counted as one": (
+        2,
+        Scenario(
+            liars=("double-locker", "eager-voter"), beyond_f=True, contested=4, crossed=1, partitions=1, deaf_spells=2,
+            epoch_length=6,
+        ),
+    ),
+    "a NEW-VIEW that fails its inspection is compared with nothing, and so is no evidence": (
+        9,
+        Scenario(masternodes=4, liars=("usurper+forgetful",), deaf_spells=5, isolations=1, contested=2, duration=9_000),
+    ),
+    "a VIEW-CHANGE whose certificate has too few votes is refused before it is compared with another one": (
+        181,
+        Scenario(masternodes=4, liars=("silent+bad-certifier",), deaf_spells=4, contested=2, loss=0.02),
+    ),
+}  # fmt: skip
+OWN = {"certificates", "claim", None}  # what two liars among four may break
+
+
+@pytest.mark.parametrize("story", RUNS)
+def test_it_does_not_fail_again(story: str) -> None:
+    seed, scenario = RUNS[story]
+    invariant = run(seed, scenario=scenario).invariant
+    assert invariant in OWN if scenario.beyond_f else invariant is None
