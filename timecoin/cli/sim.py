@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from timecoin.cli import exits
+from timecoin.cli.sim_mutants import mutants
 from timecoin.cli.sim_twins import twins
 from timecoin.sim.runs import Outcome, describe, run, run_many
 from timecoin.sim.scenario import PROFILES
@@ -84,6 +85,7 @@ def sim(
 
 
 sim.add_command(twins)
+sim.add_command(mutants)
 
 
 def _one(seed: int, masternodes: range, profile: str | None, *, trace: bool, as_json: bool) -> int:

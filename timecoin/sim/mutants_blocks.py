@@ -165,13 +165,13 @@ MUTANTS = (
         "quorum-2f+1",
         "q = ceil(2n/3), not 2f+1 where n is not 3f+1",
         (Edit(_QUORUM, _RIGHT_QUORUM, "2 * ((n - 1) // 3) + 1"),),
-        profiles=("odd-sizes",),
+        profiles=("contested", "liars"),
     ),
     Mutant(
         "quorum-majority",
         "q = ceil(2n/3), not a majority",
         (Edit(_QUORUM, _RIGHT_QUORUM, "n // 2 + 1"),),
-        profiles=("odd-sizes",),
+        profiles=("contested", "liars"),
     ),
     Mutant(
         "n-of-connected-peers",

@@ -261,7 +261,7 @@ MUTANTS = (
         "cert-refused-when-full",
         "CERT(T) admits T whatever the pool holds",
         (Edit(f"{_ADMISSION}._add", "force=self._core.fastpath.is_certified(tx.txid)", "force=False"),),
-        profiles=("pool",),
+        profiles=("contested",),
     ),
     Mutant(
         "certified-evicted",
@@ -273,7 +273,7 @@ MUTANTS = (
                 "return False",
             ),
         ),
-        profiles=("pool",),
+        profiles=("contested",),
     ),
     Mutant(
         "pool-wiped-by-block",
@@ -288,7 +288,7 @@ MUTANTS = (
                 "        self._out.write(POOL, entry.tx.txid, None)\n",
             ),
         ),
-        profiles=("contested", "pool"),
+        profiles=("contested",),
     ),
     Mutant(
         "certificates-not-gossiped",

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from timecoin.sim.scenario import Scenario
+
 
 @dataclass(frozen=True, slots=True)
 class Edit:
@@ -46,13 +48,18 @@ def _apply(where: str, edits: list[Edit]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A planted bug. `rule`: what it breaks, in one line. `profiles`: kinds of scenarios that are tried, in turn."""
+    """A planted bug. `rule`: what it breaks, in one line.
+
+    What is tried for each seed, in turn: `scenario`, made for this bug, and the `profiles`, with so many `masternodes`.
+    """
 
     name: str
     rule: str
     edits: tuple[Edit, ...] = ()
     patch: Callable[[], None] | None = None
     profiles: tuple[str, ...] = ()
+    scenario: Callable[[int], Scenario] | None = None
+    masternodes: tuple[int, ...] = (4,)
 
     def plant(self) -> None:
         """Break the rule in this process."""
