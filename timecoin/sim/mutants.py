@@ -6,8 +6,3 @@ from timecoin.sim import mutants_blocks, mutants_votes
 from timecoin.sim.mutation import Mutant
 
 MUTANTS: tuple[Mutant, ...] = (*mutants_votes.MUTANTS, *mutants_blocks.MUTANTS)
-
-
-def by_name(name: str) -> Mutant:
-    """KeyError for a name that is none."""
-    return {mutant.name: mutant for mutant in MUTANTS}[name]
