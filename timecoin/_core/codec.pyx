@@ -656,7 +656,7 @@ class BlockColumns(namedtuple("BlockColumns", ("header", "hash", "transactions",
 
 
 def body_leaves(wtxids, evidence):
-    """What a tx_root is the root of: the wtxids (32*n bytes) of a block's transactions, and after them the hash of each evidence."""
+    """What a tx_root is the root of: the wtxids (32*n bytes) of a block's transactions, then the hash of each evidence."""
     return as_bytes(wtxids) + b"".join([hashing.tagged_sha256(b"timecoin/evidence", item) for item in evidence])
 
 
