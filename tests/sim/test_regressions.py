@@ -29,6 +29,13 @@ RUNS = {
         181,
         Scenario(masternodes=4, liars=("silent+bad-certifier",), deaf_spells=4, contested=2, loss=0.02),
     ),
+    "a vote that came while its height was too far ahead was not looked at, and for five seconds not when it came again": (
+        120,
+        Scenario(
+            masternodes=13, rounds=2, duration=3180, epoch_length=2, transfers=27, contested=2, leaves=4, deaf_spells=3,
+            crashes=1, power_cuts=5, restarts_of_all=1, liars=("contrarian+spiteful", "omitter"),
+        ),
+    ),
 }  # fmt: skip
 OWN = {"certificates", "claim", None}  # what two liars among four may break
 

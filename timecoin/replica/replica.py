@@ -222,11 +222,15 @@ class Replica:
         """False for a message that came a moment ago; repetitions are looked at again after a while."""
         while self._seen and (len(self._seen) >= params.MAX_SEEN or next(iter(self._seen.values())) + _SEEN_MS <= self.now):
             self._seen.popitem(last=False)
-        digest = hashing.sha256(bytes([kind]) + payload)
+        digest = _name_of(kind, payload)
         if digest in self._seen:
             return False
         self._seen[digest] = self.now
         return True
+
+    def _too_early(self, kind: Kind, payload: bytes) -> None:
+        """A message of a height or epoch that we have not reached was not looked at: it may be when it comes again."""
+        self._seen.pop(_name_of(kind, payload), None)
 
     def _receive_transactions(self, peer: int, payload: bytes) -> None:
         self.admission.offer(self.admission.decode(payload), peer, self.now)
@@ -238,6 +242,8 @@ class Replica:
         if batch.epoch == self.ledger.epoch:
             self._inspect(batch, peer)
             self._verify(batch, peer, Kind.VOTE_BATCH, payload)
+        elif batch.epoch > self.ledger.epoch:
+            self._too_early(Kind.VOTE_BATCH, payload)
 
     def _receive_pbft(self, peer: int, kind: Kind, payload: bytes) -> None:
         if not self._is_new(kind, payload):
@@ -249,6 +255,7 @@ class Replica:
                 self.out.send(Kind.STATUS, status, to=peer)
             return
         if message.epoch != self.ledger.epoch or message.height > self.ledger.height + 2:
+            self._too_early(kind, payload)
             return
         self._inspect(message, peer)
         if isinstance(message, Proposal | NewView) and not body_matches(message.digest, message.block):
@@ -346,6 +353,8 @@ class Replica:
             return
         certificate = VoteCertificate.decode(payload)
         epoch = self.ledger.epoch
+        if certificate.proofs[0].header.epoch > epoch:
+            self._too_early(Kind.VOTE_CERTIFICATE, payload)
         if certificate.proofs[0].header.epoch != epoch or self.core.fastpath.is_closed(certificate.txid):
             return
         try:
@@ -564,3 +573,8 @@ class Replica:
         self.admission.end_epoch()
         for entry in self.pool:
             self.core.step(Admit(entry.tx.txid, entry.tx.inputs, entry.tx.size), self.now)
+
+
+def _name_of(kind: Kind, payload: bytes) -> bytes:
+    """What tells two messages apart."""
+    return hashing.sha256(bytes([kind]) + payload)
