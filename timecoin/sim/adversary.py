@@ -411,9 +411,14 @@ class Ambusher(Strategy):
         return (self.node.index + 1 + first.height // seats % (seats - 1)) % seats
 
     def _against(self, first: Proposal) -> bytes | None:
-        """A block with whatever is not certified, first of all."""
-        certified = self.node.replica.core.fastpath.is_certified
-        return self.block(first, sorted(self.plot.rivals(), key=lambda tx: (certified(tx.txid), tx.txid)))
+        """A block against what is certified by its own vote only, so that nobody else has ACKed that."""
+        fastpath, needed = self.node.replica.core.fastpath, self.node.replica.core.quorum.q
+        lost: set[bytes] = set()  # outpoints of which others decide
+        for tx in self.plot.rivals():
+            if fastpath.votes(VoteKind.LOCK, tx.txid) - fastpath.has_voted(tx.txid) >= needed:
+                lost.update(tx.inputs)
+        open_ones = [tx for tx in self.plot.rivals() if lost.isdisjoint(tx.inputs)]
+        return self.block(first, sorted(open_ones, key=lambda tx: (fastpath.is_certified(tx.txid), tx.txid)))
 
     def _shown(self) -> list[Send]:
         """All certificates of contested transactions, and these."""
@@ -428,7 +433,7 @@ class Ambusher(Strategy):
 class Backstabber(Ambusher):
     """As a leader, proposes the rival to one victim only, and shows it the certificate again and again once it has PREPAREd."""
 
-    every = 60.0
+    every = 15.0
 
     def __init__(self, node: SimNode, key: Keypair, plot: Plot) -> None:
         super().__init__(node, key, plot)

@@ -3,6 +3,7 @@
 Place in the flow: `World` asks `check` every so often, and tells `Views` which VIEW-CHANGEs and NEW-VIEWs arrive where. Nothing
 here is signed or stored, so no other check sees it.
 
+    grounds    what is certified has the votes of a quorum in one epoch
     locks      ACKs that count are for pending transactions, which are certified in the pool
     rejection  what its owner signed is in no cache of rejections, whatever it conflicts with
     gossip     a certificate behind an ACK is shown to others, again and again while the transaction is pending
@@ -12,8 +13,9 @@ here is signed or stored, so no other check sees it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
+from timecoin.consensus.certificates import VoteKind
 from timecoin.consensus.messages import NewView, ViewChange
 from timecoin.ledger.pool import PoolState
 from timecoin.ledger.transactions import Transaction
@@ -29,10 +31,13 @@ _AHEAD = 4  # a message for a view so far above is not looked at
 class Conduct:
     """What all correct nodes of a run do."""
 
-    def __init__(self, chain: Chain, clock: Clock) -> None:
+    def __init__(self, chain: Chain, clock: Clock, has_votes: Callable[[VoteKind, int, bytes], bool]) -> None:
+        """`has_votes`: whether a quorum voted for a transaction in an epoch."""
+        self._has_votes = has_votes
         self._chain = chain
         self._clock = clock
         self._acked: dict[tuple[int, int], dict[bytes, float]] = {}  # node, life -> own ACK, when it or its proof was seen last
+        self._early: set[tuple[int, int, int]] = set()  # node, life, message that arrived before it meant something there
         self._asked: dict[tuple[int, int, int], dict[int, int]] = {}  # node, life, height -> voter, the view that it asks for
 
     def check(self, node: SimNode, signed: Iterable[Transaction]) -> None:
@@ -53,6 +58,14 @@ class Conduct:
                 raise InvariantError("gossip", f"{name} is pending, and its certificate not shown for {_SHOWN_MS} ms")
         self._acked[node.index, node.life] = acked
 
+    def check_certified(self, node: SimNode) -> None:
+        """Look at what a node that is up takes for certified."""
+        replica = node.replica
+        for entry in replica.pool:
+            txid, epoch = entry.tx.txid, replica.core.fastpath.epoch
+            if replica.core.fastpath.is_certified(txid) and not any(self._has_votes(kind, epoch, txid) for kind in VoteKind):
+                raise InvariantError("grounds", f"node {node.index} takes {txid.hex()[:12]} for certified, which it is not")
+
     def showed(self, node: SimNode, txid: bytes) -> None:
         """A node sends a certificate."""
         acked = self._acked.get((node.index, node.life), {})
@@ -60,11 +73,13 @@ class Conduct:
             acked[txid] = self._clock.now
 
     def arrived(self, node: SimNode, message: ViewChange | NewView) -> None:
-        """A correct node gets a valid message of a view."""
-        height = node.replica.core.height
+        """A correct node gets a valid message of a view, the same object for the same bytes."""
+        height, life = node.replica.core.height, node.life
         if (message.epoch, message.height) != (height.epoch, height.height) or message.view > height.view + _AHEAD:
+            self._early.add((node.index, life, id(message)))
             return
-        life = node.life
+        if (node.index, life, id(message)) in self._early:
+            return  # for a while it is taken for one that has been looked at
         asked = self._asked.setdefault((node.index, life, message.height), {})
         for change in message.view_changes if isinstance(message, NewView) else (message,):
             asked[change.voter] = max(change.view, asked.get(change.voter, 0))

@@ -48,7 +48,11 @@ MUTANTS = (
         (
             Edit(f"{_HEIGHT}.built", "if self._votes.excluded_ack(", "if False and self._votes.excluded_ack("),
             Edit(f"{_HEIGHT}.built", "self.signed_proposals[info.digest] = info\n", "pass\n"),
-            Edit(f"{_CHAIN}._too_early", "if best != txid or self", "if self"),
+            Edit(
+                f"{_CHAIN}.build",
+                "exclude = self._too_early(fastpath, now)",
+                "exclude = {entry.tx.txid for entry in self._pool if entry.state is not PoolState.PENDING}",
+            ),
         ),
         profiles=("contested", "liars"),
         scenario=Scenario(contested=40, crossed=4),

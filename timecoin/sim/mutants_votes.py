@@ -91,7 +91,7 @@ MUTANTS = (
         "R2: no ACK after an incompatible PREPARE at the undecided height",
         (Edit(f"{_FASTPATH}.seal", "elif not incompatible(txid, inputs):", "else:"),),
         profiles=("contested", "liars"),
-        scenario=Scenario(liars=("backstabber",), contested=40, crossed=4),
+        scenario=Scenario(liars=("backstabber",), contested=40, crossed=4, isolations=4),
     ),
     Mutant(
         "no-r3",
@@ -121,14 +121,14 @@ MUTANTS = (
         "R2 holds in every view of the height",
         (Edit(f"{_HEIGHT}._enter", "    self.view = view\n", "    self.view = view\n    self.signed_proposals.clear()\n"),),
         profiles=("contested", "views", "liars"),
-        scenario=Scenario(liars=("backstabber",), contested=40, crossed=4),
+        scenario=Scenario(liars=("backstabber",), contested=40, crossed=4, isolations=8, duration=12_000),
     ),
     Mutant(
         "r2-forgets-at-restart",
         "R2 holds after a restart",
         (Edit(f"{_HEIGHT}.restore", "if signed and message.digest in bodies:", "if False:"),),
         profiles=("crashes", "contested"),
-        scenario=Scenario(liars=("backstabber",), contested=40, crossed=4, power_cuts=30),
+        scenario=Scenario(liars=("backstabber",), contested=40, crossed=4, power_cuts=30, isolations=6),
     ),
     Mutant(
         "prepare-without-durable-body",
@@ -190,7 +190,7 @@ MUTANTS = (
             ),
         ),
         profiles=("epochs",),
-        scenario=Scenario(transfers=40, contested=6, epoch_length=3, deaf_spells=8, loss=0.1),
+        scenario=Scenario(transfers=40, contested=4, epoch_length=3, deaf_spells=6, crashes=6),
     ),
     Mutant(
         "ack-without-certificate",
@@ -335,7 +335,7 @@ MUTANTS = (
         "no evidence against a masternode that LOCKs again after its transaction became void",
         (Edit(f"{_FASTPATH}._accuse", "if second.header.decided <= self._height:", "if True:"),),
         profiles=("contested",),
-        scenario=Scenario(overlapping=10, deaf_spells=4),
+        scenario=Scenario(overlapping=40, transfers=2, delay=200.0, slow_nodes=2, duration=12_000),
     ),
     Mutant(
         "double-lock-missed",

@@ -73,7 +73,7 @@ class World:
         self.neighbours = self._connect()
         self._faults = Faults(self, scenario)
         self._equivocations = Equivocations(self.chain, self.clock, self._is_faulty)
-        self._conduct = Conduct(self.chain, self.clock)
+        self._conduct = Conduct(self.chain, self.clock, self.traffic.has_votes)
         self._joining = self._operators[scenario.masternodes :]
         self._calm = False
         self._calm_heights: dict[int, int] = {}  # open when the calm began -> the highest view of a correct node
@@ -153,6 +153,7 @@ class World:
             message = self.traffic.from_correct(send.kind, send.payload, node.operator)
             if message is not None:
                 durability.check(node.index, node.disk, message, send.payload, self.chain)
+            self._conduct.check_certified(node)
         if node.correct and send.kind is Kind.VOTE_CERTIFICATE:
             self._conduct.showed(node, VoteCertificate.decode(send.payload).txid)
         strategies = self._strategies.get(node.index, ())
@@ -349,6 +350,7 @@ class World:
             if node.alive:
                 check_memory(node)
                 self._conduct.check(node, signed)
+                self._conduct.check_certified(node)
         self.clock.after(_LOOK_MS, self._look)
 
     # --- the run
