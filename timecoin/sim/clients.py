@@ -19,6 +19,7 @@ COIN_VALUE = 2000 * params.COIN
 COLLATERAL = 1000 * params.COIN
 LOOPBACK = bytes(10) + b"\xff\xff\x7f\x00\x00\x01"
 _FEE = 1000
+_LATE_MS = 2_000.0
 
 
 class Coin(NamedTuple):
@@ -109,6 +110,13 @@ class Clients:
         a, b, c = (self._coin() for _ in range(3))
         rivals = [self._pay([a, b], _FEE), self._pay([b, c], 2 * _FEE), self._pay([c, a], 3 * _FEE)]
         return self._contest([a, b, c], rivals, at, gap)
+
+    def overlapping(self, at: float, gap: float) -> list[Planned]:
+        """Two coins; one transaction spends both, in conflict with one for each, which can both be committed; one is late."""
+        a, b = self._coin(), self._coin()
+        rivals = [self._pay([a, b], _FEE), self._pay([a], 2 * _FEE), self._pay([b], 3 * _FEE)]
+        *early, late = self._contest([a, b], rivals, at, gap)
+        return [*early, late._replace(at=at + self._rng.uniform(0, _LATE_MS))]
 
     def _contest(self, coins: Sequence[Coin], rivals: list[Transaction], at: float, gap: float) -> list[Planned]:
         self.contests.append(rivals)
