@@ -87,6 +87,28 @@ def acked_then_proposed_against() -> None:
     stage.finish()
 
 
+def led_after_ack() -> None:
+    """R1 binds the sender of a PRE-PREPARE. Node 2 LOCKed T' long ago and ACKed T a moment ago, too new for a block.
+
+    As the leader of height 2 it does not propose T'.
+    """
+    stage = Stage(liars=[3])
+    stage.pause(100)
+    coin = stage.coin()
+    first, second = stage.rivals([coin], [coin])
+    bodies = stage.hold(lambda carried: carried.kind is Kind.TRANSACTIONS and carried.target == 2)
+    stage.hold(mentions(first.txid, kind=VoteKind.ACK, to=(2,)))
+    stage.submit(first, 0, 1)
+    stage.submit(second, 2)
+    _until_locked(stage, first, 0, 1)
+    stage.vote(3, [first])
+    stage.until_height(1)
+    bodies.release()
+    _until_acked(stage, first, 2)
+    stage.until_height(2)
+    stage.finish()
+
+
 def prepared_then_certified() -> None:
     """R2. T lacks one LOCK, and all PREPARE a block against it. The liar's LOCK certifies T before the block is decided.
 
@@ -199,6 +221,16 @@ def closed_without_final() -> None:
     stage.finish()
 
 
+def handed_in_while_draining() -> None:
+    """R4. A payment comes when the epoch drains: nobody LOCKs it before the next one."""
+    stage = Stage(epoch_length=3)
+    stage.until_height(2)
+    _hold_blocks(stage)
+    stage.submit(stage.pay(stage.coin()))
+    stage.pause(_SOON_MS)
+    stage.finish()
+
+
 # --- votes
 
 
@@ -278,6 +310,20 @@ def void_then_certified() -> None:
     stage.until_height(1)
     stage.vote(_LIAR, [first], decided=0)
     stage.pause(_SOON_MS)
+    stage.finish()
+
+
+def pending_through_block() -> None:
+    """Node 0 alone has T when block 1 is decided without it. It keeps T and offers it again, so T gets into a block."""
+    stage = Stage(liars=[_LIAR])
+    bodies = stage.hold(lambda carried: carried.kind is Kind.TRANSACTIONS)
+    tx = stage.pay(stage.coin())
+    stage.submit(tx, 0)
+    _until_locked(stage, tx, 0)
+    stage.propose(_LIAR, stage.block([]))
+    stage.until_height(1)
+    bodies.lose()
+    stage.until("the payment in a block", lambda: tx.txid in stage.chain.committed)
     stage.finish()
 
 
@@ -450,6 +496,7 @@ def certified_in_full_pool() -> None:
 
 PLAYS: dict[str, Callable[[], None]] = {
     "no-r1": acked_then_proposed_against,
+    "pre-prepare-exempt": led_after_ack,
     "no-r2": prepared_then_certified,
     "no-r3": prepared_against_one_ack,
     "r2-forgets-on-view-change": certified_after_view_change,
@@ -471,4 +518,11 @@ PLAYS: dict[str, Callable[[], None]] = {
     "double-lock-missed": double_lock,
     "cert-refused-when-full": certified_into_full_pool,
     "certified-evicted": certified_in_full_pool,
+    "no-r4": handed_in_while_draining,
+    "ack-without-certificate": many_votes_of_one,
+    "signatures-unchecked": forgery_before_payment,
+    "pool-wiped-by-block": pending_through_block,
+    "prepare-without-durable-body": prepared_then_certified,
+    "lock-without-durable-body": final_by_votes,
+    "send-before-durable": final_by_votes,
 }
