@@ -47,6 +47,7 @@ MUTANTS = (
         (
             Edit(f"{_HEIGHT}.built", "if self._votes.excluded_ack(", "if False and self._votes.excluded_ack("),
             Edit(f"{_HEIGHT}.built", "self.signed_proposals[info.digest] = info\n", "pass\n"),
+            Edit(f"{_CHAIN}._too_early", "if best != txid or self", "if self"),
         ),
         profiles=("contested", "liars"),
     ),
