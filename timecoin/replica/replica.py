@@ -84,7 +84,7 @@ class Replica:
         self.wall = self._started = wall
         self.out = Outbox()
         self.ledger = journal.restore_ledger(genesis, store, coin_cache_bytes=coin_cache_bytes, progress=progress)
-        self.pool = TransactionPool()
+        self.pool = TransactionPool(params.MAX_PENDING, params.MAX_PENDING_BYTES)
         self._operator = operator
         self._signer = signer
         carried = vote_anyway or operator is None or store.get(tables.META, tables.META_VOTER) == operator

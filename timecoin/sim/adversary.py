@@ -23,6 +23,7 @@ from timecoin.ledger.blocks import Block
 from timecoin.ledger.transactions import Transaction
 from timecoin.replica.effects import Send
 from timecoin.replica.journal import decode_pbft, kind_of
+from timecoin.replica.payloads import decode_blocks, encode_blocks
 from timecoin.replica.wire import Kind
 from timecoin.sim.clients import Clients
 from timecoin.sim.network import Clock
@@ -382,6 +383,84 @@ class Usurper(Strategy):
         return (self.sent(lie),) if target % 2 else (self.sent(lie), send)
 
 
+class Quitter(Strategy):
+    """Helps a block to be prepared in view 0, and then leaves the others alone with it."""
+
+    def outgoing(self, send: Send, target: int) -> Sequence[Send]:
+        message = self.own(send)
+        later = isinstance(message, (PhaseVote, NewView, ViewChange)) and message.view > 0
+        return () if later or send.kind is Kind.COMMIT else (send,)
+
+
+class Ambusher(Strategy):
+    """Keeps its votes for itself. As a leader, shows certificates with them to one victim, and proposes rivals to the rest."""
+
+    def outgoing(self, send: Send, target: int) -> Sequence[Send]:
+        if send.kind in (Kind.VOTE_BATCH, Kind.VOTE_CERTIFICATE) and self.own(send) is not None:
+            return ()
+        first = self.own(send)
+        if not isinstance(first, Proposal):
+            return (send,)
+        if target == self._victim(first):
+            return self._shown()
+        return self.instead(first, self._against(first)) or (send,)
+
+    def _victim(self, first: Proposal) -> int:
+        """Another one every time that it leads."""
+        seats = len(self.node.replica.ledger.masternodes)
+        return (self.node.index + 1 + first.height // seats % (seats - 1)) % seats
+
+    def _against(self, first: Proposal) -> bytes | None:
+        """A block with whatever is not certified, first of all."""
+        certified = self.node.replica.core.fastpath.is_certified
+        return self.block(first, sorted(self.plot.rivals(), key=lambda tx: (certified(tx.txid), tx.txid)))
+
+    def _shown(self) -> list[Send]:
+        """All certificates of contested transactions, and these."""
+        shown = []
+        for tx in self.plot.rivals():
+            certificate = self.node.replica.core.fastpath.certificate(VoteKind.LOCK, tx.txid)
+            if certificate is not None:
+                shown += [Send(Kind.TRANSACTIONS, tx.encoded), Send(Kind.VOTE_CERTIFICATE, certificate.encode())]
+        return shown
+
+
+class Backstabber(Ambusher):
+    """As a leader, proposes the rival to one victim only, and shows it the certificate again and again once it has PREPAREd."""
+
+    every = 60.0
+
+    def __init__(self, node: SimNode, key: Keypair, plot: Plot) -> None:
+        super().__init__(node, key, plot)
+        self._proposed: Proposal | None = None
+
+    def outgoing(self, send: Send, target: int) -> Sequence[Send]:
+        first = self.own(send)
+        if not isinstance(first, Proposal):
+            return super().outgoing(send, target)
+        self._proposed = first
+        return self.instead(first, self._against(first)) if target == self._victim(first) else ()
+
+    def act(self) -> None:
+        if self._proposed is not None and self._proposed.height == self.node.replica.ledger.height + 1:
+            for send in self._shown():
+                self.plot.tell(self.node, send._replace(to=self._victim(self._proposed)))
+
+
+class Counterfeiter(Strategy):
+    """Serves blocks with certificates that prove nothing: of another view, of few votes, of another height."""
+
+    def outgoing(self, send: Send, target: int) -> Sequence[Send]:
+        if send.kind is not Kind.BLOCKS:
+            return (send,)
+        return (Send(Kind.BLOCKS, encode_blocks([self._spoilt(*served) for served in decode_blocks(send.payload)]), to=send.to),)
+
+    def _spoilt(self, block: bytes, encoded: bytes) -> tuple[bytes, bytes]:
+        certificate = PhaseCertificate.decode(encoded)
+        lies = (replace(certificate, votes=certificate.votes[:1]), replace(certificate, phase=Phase.PREPARE))
+        return block, self.plot.rng.choice(lies).encode()
+
+
 class Replayer(Strategy):
     """Sends what others signed again, later, and with other heights, views, epochs and chains."""
 
@@ -518,6 +597,10 @@ STRATEGIES: Mapping[str, type[Strategy]] = {
     "eager-voter": EagerVoter,
     "forgetful": Forgetful,
     "usurper": Usurper,
+    "quitter": Quitter,
+    "ambusher": Ambusher,
+    "backstabber": Backstabber,
+    "counterfeiter": Counterfeiter,
     "replayer": Replayer,
     "flooder": Flooder,
     "bad-certifier": BadCertifier,

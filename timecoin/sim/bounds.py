@@ -13,12 +13,14 @@ from timecoin.sim.node import SimNode
 _VIEWS_PER_VOTER = 4  # VIEW-CHANGEs that are kept of one voter
 _SMALL = {"MAX_UNKNOWN_VOTES": 300, "MAX_BUFFERED_PER_VOTER": 12, "MAX_SEEN": 2_000}
 
+_SMALL_POOL = {"MAX_PENDING": 3}
+
 
 @contextlib.contextmanager
-def limits(*, small: bool) -> Iterator[None]:
-    """While it lasts, some bounds of `params` are so low that an adversary reaches them in a short run."""
+def limits(*, small: bool, pool: bool) -> Iterator[None]:
+    """While it lasts, some bounds of `params` are so low that a short run reaches them: those of an adversary, of the pool."""
     with contextlib.ExitStack() as stack:
-        for name, value in _SMALL.items() if small else ():
+        for name, value in ((*_SMALL.items(),) if small else ()) + ((*_SMALL_POOL.items(),) if pool else ()):
             stack.enter_context(mock.patch.object(params, name, value))
         yield
 

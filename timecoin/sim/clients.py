@@ -110,6 +110,12 @@ class Clients:
         rivals = [self._pay([a, b], _FEE), self._pay([b, c], 2 * _FEE), self._pay([c, a], 3 * _FEE)]
         return self._contest([a, b, c], rivals, at, gap)
 
+    def overlapping(self, at: float, gap: float) -> list[Planned]:
+        """Two coins; one transaction spends both, in conflict with one for each, which both can be committed."""
+        a, b = self._coin(), self._coin()
+        rivals = [self._pay([a, b], _FEE), self._pay([a], 2 * _FEE), self._pay([b], 3 * _FEE)]
+        return self._contest([a, b], rivals, at, gap)
+
     def _contest(self, coins: Sequence[Coin], rivals: list[Transaction], at: float, gap: float) -> list[Planned]:
         self.contests.append(rivals)
         self._owners.update((coin.point, coin) for coin in coins)

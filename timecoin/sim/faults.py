@@ -46,6 +46,10 @@ class World(Protocol):
         """Start a node that is down and connect it."""
         ...
 
+    def disconnected(self, node: SimNode) -> None:
+        """A node that is down has no peers any more."""
+        ...
+
 
 class Faults:
     """The troubles of one world. `spared`: nodes whose stores are left alone; `victims`: those that lose votes, each once."""
@@ -70,6 +74,7 @@ class Faults:
             (s.one_way, self._cut_one_way),
             (s.isolations, self._isolate),
             (s.deaf_spells, self._deafen),
+            (s.stalls, self._stall),
             (s.slow_nodes, self._slow_down),
         ):
             for _ in range(count):
@@ -103,7 +108,8 @@ class Faults:
     # --- nodes
 
     def down(self, node: SimNode) -> None:
-        """A node went down: it comes back after a while."""
+        """A node went down: its peers notice, and it comes back after a while."""
+        self._world.disconnected(node)
         rng = self._world.rng
         self._at(rng.uniform(10, rng.choice((200, 3_000))), lambda: self._come_back(node))
 
@@ -205,23 +211,37 @@ class Faults:
         self._at(rng.uniform(500, 4_000), lambda: cuts.discard((source, target)))
 
     def _isolate(self) -> None:
-        """Only one node hears COMMITs; then nobody hears it while the others go on."""
+        """Only one node hears COMMITs, or PREPAREs; then nobody hears it while the others go on, which it may hear or not."""
         rng, conditions = self._world.rng, self._world.network.conditions
         victim = self._any().index
         others = frozenset(node.index for node in self._world.nodes) - {victim}
-        self._deafen_to(frozenset({Kind.COMMIT, *_CATCH_UP}), others, rng.uniform(300, 1_500))
+        self._deafen_to(frozenset({rng.choice((Kind.COMMIT, Kind.PREPARE)), *_CATCH_UP}), others, rng.uniform(300, 1_500))
+        listens = rng.random() < 0.5
 
         def cut_off() -> None:
-            conditions.groups = (frozenset({victim}), others)
-            self._world.say(f"partition {victim} | {sorted(others)}")
+            if listens:
+                conditions.cuts.update((victim, other) for other in others)
+                self._world.say(f"nothing from node {victim} reaches anybody")
+            else:
+                conditions.groups = (frozenset({victim}), others)
+                self._world.say(f"partition {victim} | {sorted(others)}")
+
+        def reconnect() -> None:
+            conditions.cuts.difference_update((victim, other) for other in others)
+            self._heal()
 
         self._at(rng.uniform(300, 1_500), cut_off)
-        self._at(rng.uniform(2_000, 4_000), self._heal)
+        self._at(rng.uniform(2_000, 4_000), reconnect)
 
     def _deafen(self) -> None:
         rng = self._world.rng
         targets = rng.sample(range(len(self._world.nodes)), rng.randint(1, len(self._world.nodes)))
         self._deafen_to(rng.choice(_SPELLS), frozenset(targets), rng.uniform(200, 3_000))
+
+    def _stall(self) -> None:
+        """For long nobody hears a proposal, while votes go on."""
+        everybody = frozenset(node.index for node in self._world.nodes)
+        self._deafen_to(frozenset({Kind.PROPOSAL, Kind.NEW_VIEW, *_CATCH_UP}), everybody, 30_000)
 
     def _deafen_to(self, kinds: frozenset[Kind], targets: frozenset[int], duration: float) -> None:
         self._world.network.conditions.deaf = (kinds, targets)

@@ -17,12 +17,13 @@ import random
 from collections.abc import Callable
 
 from timecoin.consensus.certificates import PhaseCertificate, VoteCertificate, check_commit_signatures, check_finality_signatures
+from timecoin.consensus.evidence import Evidence
 from timecoin.errors import CertificateError, DecodeError
 from timecoin.ledger.blocks import Delta
 from timecoin.ledger.genesis import Genesis
 from timecoin.ledger.registry import MasternodeSet
 from timecoin.ledger.state import Ledger
-from timecoin.ledger.transactions import Transaction
+from timecoin.ledger.transactions import Transaction, outpoint
 from timecoin.replica import tables
 from timecoin.replica.tables import height_key
 from timecoin.sim.disk import VirtualDisk
@@ -57,6 +58,8 @@ class Chain:
         self._final_spends: dict[bytes, bytes] = {}
         self.starts = {0: 0}  # epoch -> the height that closed the one before it
         self.sets: dict[int, tuple[bytes, ...]] = {0: _operators(genesis.masternode_set())}
+        self._collaterals = {point: output.operator for point, output in genesis.coins() if output.operator}
+        self._convicted: set[bytes] = set()  # operators, by a block of the open epoch
 
     @property
     def height(self) -> int:
@@ -119,13 +122,17 @@ class Chain:
             raise InvariantError("commitment", f"node {node} differs at height {height}")
         if _operators(delta.masternodes) != self.sets.setdefault(delta.epoch, _operators(delta.masternodes)):
             raise InvariantError("agreement", f"node {node} has another masternode set in epoch {delta.epoch}")
+        if delta.header.next_set != delta.masternodes.hash():
+            raise InvariantError("agreement", f"block {height} names another set than the one that votes next")
         if height in self.views:
             return False
         self.views[height] = view
+        self._convicted.update(Evidence.decode(item).operator for item in delta.block.evidence)
         for txid in delta.txids:
             self._add_transaction(txid, height)
         if delta.epoch not in self.starts:
             self._close(delta.epoch, height)
+            self._check_set(delta.epoch)
         return True
 
     def _add_transaction(self, txid: bytes, height: int) -> None:
@@ -133,11 +140,22 @@ class Chain:
             raise InvariantError("agreement", f"{txid.hex()[:12]} is in block {self.committed[txid]} and in block {height}")
         self.committed[txid] = height
         tx = self._transactions.get(txid)
+        for number, output in enumerate(tx.outputs if tx is not None else ()):
+            if output.operator:
+                self._collaterals[outpoint(txid, number)] = output.operator
         for point in tx.inputs if tx is not None else ():
             if self.spent.setdefault(point, (txid, height))[0] != txid:
                 raise InvariantError("agreement", f"outpoint {point.hex()} is spent by two committed transactions")
             if self._final_spends.get(point, txid) != txid:
                 raise InvariantError("claim", f"block {height} spends an input of a FINAL transaction otherwise")
+
+    def _check_set(self, epoch: int) -> None:
+        """The set of an epoch is that of the collateral coins as it begins, but for those who were convicted in the last one."""
+        registered = {operator for point, operator in self._collaterals.items() if point not in self.spent}
+        entitled, seats = registered - self._convicted, set(self.sets[epoch])
+        self._convicted = set()
+        if entitled and seats != entitled:
+            raise InvariantError("seats", f"epoch {epoch} begins with {len(seats)} masternodes, {len(entitled)} are entitled")
 
     def _close(self, epoch: int, height: int) -> None:
         self.starts[epoch] = height
@@ -164,7 +182,7 @@ class Chain:
         for page in pages:
             state.add([coin_element(point, record) for point, record in page])
             total += sum(output_of(record).value for _, record in page)
-        if state.digest() != ledger.commitment():
+        if not state.digest() == ledger.commitment() == self._commitments[ledger.height]:
             raise InvariantError("commitment", f"the coins of node {node} are not those of its commitment")
         minted = sum(self._genesis.subsidy_at(height) for height in range(1, ledger.height + 1))
         if total != self._genesis.initial_supply + minted:

@@ -50,13 +50,16 @@ def attempts(mutant: Mutant, seeds: int) -> Iterator[tuple[str, int, Scenario]]:
     """What is tried to find a mutant: (profile, seed, scenario)."""
     for seed in range(seeds):
         if mutant.scenario is not None:
-            yield DIRECTED, seed, mutant.scenario(seed)
+            yield DIRECTED, seed, mutant.scenario
         for profile in mutant.profiles:
             yield profile, seed, scenario_of(seed, mutant.masternodes, profile)
 
 
 def hunt(mutants: Sequence[Mutant], seeds: int, jobs: int, told: Told | None = None) -> Iterator[Verdict]:
-    """The verdicts on mutants as they come, from `jobs` processes at a time; at most `seeds` seeds of each kind of scenario."""
+    """The verdicts on mutants as they come, from `jobs` processes at a time; at most `seeds` seeds of each kind of scenario.
+
+    RuntimeError when a process ends before it has found anything out, such as by an edit that does not fit the source.
+    """
     waiting, running = deque(mutants), dict[Connection, _Hunt]()
     try:
         while waiting or running:
@@ -97,7 +100,7 @@ class _Hunt:
         try:
             said = self.connection.recv()
         except EOFError:
-            said = self._blank(invariant="no error", violation="the process ended")
+            raise RuntimeError(f"mutant {self._mutant.name}: its process ended without a verdict") from None
         if isinstance(said, tuple):
             if told is not None:
                 told(self._mutant.name, *said)
@@ -107,14 +110,11 @@ class _Hunt:
             return replace(self._caught, honest_violation=said.violation)
         assert isinstance(said, Verdict)
         verdict = replace(said, seconds=time.monotonic() - self._began)
-        if verdict.invariant is None or verdict.seed is None:
+        if verdict.invariant is None:
             return verdict
         self._caught = verdict
         self._start(_run_honest, self._mutant, self._seeds, verdict.runs)
         return None
-
-    def _blank(self, **fields: str) -> Verdict:
-        return replace(Verdict(self._mutant.name, self._mutant.rule, None, None, None, None, 0, 0.0), **fields)  # type: ignore[arg-type]
 
     def end(self) -> None:
         """Whatever the process is at."""

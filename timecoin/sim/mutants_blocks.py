@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from timecoin.sim.mutation import Edit, Mutant
+from timecoin.sim.scenario import Scenario
 
 _HEIGHT = "timecoin.consensus.pbft:Height"
 _QUORUM = "timecoin.consensus.quorum:Quorum.of"
@@ -50,6 +51,7 @@ MUTANTS = (
             Edit(f"{_CHAIN}._too_early", "if best != txid or self", "if self"),
         ),
         profiles=("contested", "liars"),
+        scenario=Scenario(contested=40, crossed=4),
     ),
     Mutant(
         "votes-of-two-views",
@@ -116,12 +118,14 @@ MUTANTS = (
             ),
         ),
         profiles=("liars", "views"),
+        scenario=Scenario(liars=("usurper",), isolations=8, deaf_spells=3, duration=14_000),
     ),
     Mutant(
         "new-view-signatures-unchecked",
         "every replica checks every signature inside a NEW-VIEW",
         (Edit("timecoin.replica.replica:Replica._verify", "self._check(checks[1:], then)", "then(verdicts)"),),
         profiles=("liars", "views"),
+        scenario=Scenario(liars=("usurper",), isolations=8, deaf_spells=3, duration=14_000),
     ),
     Mutant(
         "new-view-refused-for-own-certificate",
@@ -137,6 +141,7 @@ MUTANTS = (
             ),
         ),
         profiles=("views", "liars"),
+        scenario=Scenario(isolations=8, duration=12_000),
     ),
     Mutant(
         "timer-starts-on-own-view-change",
@@ -149,12 +154,14 @@ MUTANTS = (
             ),
         ),
         profiles=("views", "network"),
+        scenario=Scenario(partitions=4, deaf_spells=2),
     ),
     Mutant(
         "no-join-rule",
         "f+1 others asking for higher views are joined",
         (Edit(f"{_HEIGHT}._advance", "joined = self._changes.joined(self.view, self._me)", "joined = None"),),
         profiles=("views", "network"),
+        scenario=Scenario(partitions=4, deaf_spells=2),
     ),
     Mutant(
         "quorum-floor",
@@ -167,18 +174,21 @@ MUTANTS = (
         "q = ceil(2n/3), not 2f+1 where n is not 3f+1",
         (Edit(_QUORUM, _RIGHT_QUORUM, "2 * ((n - 1) // 3) + 1"),),
         profiles=("contested", "liars"),
+        scenario=Scenario(masternodes=5, contested=4),
     ),
     Mutant(
         "quorum-majority",
         "q = ceil(2n/3), not a majority",
         (Edit(_QUORUM, _RIGHT_QUORUM, "n // 2 + 1"),),
         profiles=("contested", "liars"),
+        scenario=Scenario(masternodes=5, contested=4),
     ),
     Mutant(
         "n-of-connected-peers",
         "n is the registered set, never the connected peers",
         patch=_count_connected_peers,
         profiles=("network",),
+        scenario=Scenario(crashes=8, contested=4),
     ),
     Mutant(
         "commit-without-body",
@@ -214,12 +224,14 @@ MUTANTS = (
             ),
         ),
         profiles=("contested", "network"),
+        scenario=Scenario(contested=10, crossed=2),
     ),
     Mutant(
         "no-r5",
         "R5: in views > 0 a leader's fresh proposal has certified transactions only",
         (Edit(f"{_CHAIN}.build", "certified_only=certified_only or request.certified_only", "certified_only=certified_only"),),
         profiles=("contested", "views"),
+        scenario=Scenario(contested=10, deaf_spells=8),
     ),
     Mutant(
         "closes-early",
@@ -233,6 +245,7 @@ MUTANTS = (
             Edit(f"{_LEDGER}._check_header", "if header.closes_epoch and height < self.nominal_last:", "if False:"),
         ),
         profiles=("epochs",),
+        scenario=Scenario(epoch_length=4),
     ),
     Mutant(
         "closes-without-certified",
@@ -247,36 +260,42 @@ MUTANTS = (
             Edit(f"{_HEIGHT}.built", "if self._votes.excluded_ack(", "if False and self._votes.excluded_ack("),
         ),
         profiles=("epochs",),
+        scenario=Scenario(epoch_length=3, transfers=60, block_txs=2),
     ),
     Mutant(
         "header-names-own-voters",
         "the header commits to the set that votes at the next height, and every replica checks it",
         (Edit(f"{_LEDGER}.check_block", "if next_set.hash() != header.next_set:", "if False:"),),
         profiles=("liars",),
+        scenario=Scenario(liars=("spoiler",), transfers=40, duration=14_000),
     ),
     Mutant(
         "set-of-parent-state",
         "the new set is read from the state at the closing block",
         (Edit(f"{_LEDGER}._set_after", "self._change_registry(registry, height, spent, effects)", "pass"),),
         profiles=("epochs",),
+        scenario=Scenario(epoch_length=4, joins=2),
     ),
     Mutant(
         "convicted-keep-their-seat",
         "proven equivocators are left out of the next epoch's set",
         (Edit(f"{_LEDGER}._set_after", "registry.masternode_set(exclude=voters.convicted)", "registry.masternode_set()"),),
         profiles=("liars", "epochs"),
+        scenario=Scenario(liars=("double-locker",), contested=8, epoch_length=4),
     ),
     Mutant(
         "evidence-stays-out-of-blocks",
         "evidence is put into a block",
         (Edit("timecoin.replica.misconduct:Misconduct.for_block", "for evidence in self.provable():", "for evidence in ():"),),
         profiles=("liars", "epochs"),
+        scenario=Scenario(liars=("double-locker",), contested=8),
     ),
     Mutant(
         "commitment-unchecked",
         "the header commits to the coins after the block",
         (Edit(f"{_LEDGER}.check_block", "if commitment.digest() != header.commitment:", "if False:"),),
         profiles=("liars",),
+        scenario=Scenario(liars=("spoiler",), transfers=40, duration=14_000),
     ),
     Mutant(
         "commitment-not-updated-on-undo",
@@ -289,6 +308,7 @@ MUTANTS = (
             ),
         ),
         profiles=("contested",),
+        scenario=Scenario(contested=2),
     ),
     Mutant(
         "certificates-unchecked-when-fetched",
@@ -301,5 +321,6 @@ MUTANTS = (
             ),
         ),
         profiles=("liars", "network"),
+        scenario=Scenario(liars=("counterfeiter",), crashes=20, duration=14_000),
     ),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from timecoin.sim.mutation import Edit, Mutant
+from timecoin.sim.scenario import Scenario
 
 _FASTPATH = "timecoin.consensus.fastpath:FastPath"
 _HEIGHT = "timecoin.consensus.pbft:Height"
@@ -83,12 +84,14 @@ MUTANTS = (
             Edit(f"{_HEIGHT}.built", "if self._votes.excluded_ack(", "if False and self._votes.excluded_ack("),
         ),
         profiles=("contested", "liars"),
+        scenario=Scenario(liars=("contrarian",), contested=12, crossed=2),
     ),
     Mutant(
         "no-r2",
         "R2: no ACK after an incompatible PREPARE at the undecided height",
         (Edit(f"{_FASTPATH}.seal", "elif not incompatible(txid, inputs):", "else:"),),
         profiles=("contested", "liars"),
+        scenario=Scenario(liars=("backstabber",), contested=40, crossed=4),
     ),
     Mutant(
         "no-r3",
@@ -101,6 +104,7 @@ MUTANTS = (
             ),
         ),
         profiles=("contested", "liars", "views"),
+        scenario=Scenario(liars=("ambusher",), contested=40, crossed=4, isolations=8, duration=12_000),
     ),
     Mutant(
         "no-epoch-clause",
@@ -110,18 +114,21 @@ MUTANTS = (
             Edit(f"{_FASTPATH}.excluded_ack", "if closes_epoch:", "if False:"),
         ),
         profiles=("epochs", "liars"),
+        scenario=Scenario(liars=("omitter",), transfers=60, epoch_length=3),
     ),
     Mutant(
         "r2-forgets-on-view-change",
         "R2 holds in every view of the height",
         (Edit(f"{_HEIGHT}._enter", "    self.view = view\n", "    self.view = view\n    self.signed_proposals.clear()\n"),),
         profiles=("contested", "views", "liars"),
+        scenario=Scenario(liars=("backstabber",), contested=40, crossed=4),
     ),
     Mutant(
         "r2-forgets-at-restart",
         "R2 holds after a restart",
         (Edit(f"{_HEIGHT}.restore", "if signed and message.digest in bodies:", "if False:"),),
         profiles=("crashes", "contested"),
+        scenario=Scenario(liars=("backstabber",), contested=40, crossed=4, power_cuts=30),
     ),
     Mutant(
         "prepare-without-durable-body",
@@ -149,6 +156,7 @@ MUTANTS = (
             ),
         ),
         profiles=("contested", "liars"),
+        scenario=Scenario(liars=("ambusher",), contested=40, crossed=4),
     ),
     Mutant(
         "closing-waits-for-void",
@@ -161,6 +169,7 @@ MUTANTS = (
             ),
         ),
         profiles=("epochs", "contested"),
+        scenario=Scenario(liars=("ambusher",), contested=40, crossed=4, epoch_length=9),
     ),
     Mutant(
         "one-round-finality",
@@ -184,6 +193,7 @@ MUTANTS = (
             ),
         ),
         profiles=("epochs",),
+        scenario=Scenario(transfers=40, contested=6, epoch_length=3, deaf_spells=8, loss=0.1),
     ),
     Mutant(
         "ack-without-certificate",
@@ -203,6 +213,7 @@ MUTANTS = (
         "a voter counts once",
         patch=_count_votes_not_voters,
         profiles=("liars", "contested"),
+        scenario=Scenario(liars=("double-locker",), contested=14, crossed=2),
     ),
     Mutant(
         "no-r4",
@@ -259,12 +270,14 @@ MUTANTS = (
             ),
         ),
         profiles=("contested",),
+        scenario=Scenario(contested=6),
     ),
     Mutant(
         "cert-refused-when-full",
         "CERT(T) admits T whatever the pool holds",
         (Edit(f"{_ADMISSION}._add", "force=self._core.fastpath.is_certified(tx.txid)", "force=False"),),
         profiles=("contested",),
+        scenario=Scenario(transfers=40, small_pool=True),
     ),
     Mutant(
         "certified-evicted",
@@ -277,6 +290,7 @@ MUTANTS = (
             ),
         ),
         profiles=("contested",),
+        scenario=Scenario(transfers=40, small_pool=True),
     ),
     Mutant(
         "pool-wiped-by-block",
@@ -298,6 +312,7 @@ MUTANTS = (
         "from its ACK on a masternode gossips CERT(T) and T",
         (Edit("timecoin.replica.gossip:Gossip._send_certificates", "if not acked:", "if True:"),),
         profiles=("contested", "network"),
+        scenario=Scenario(transfers=20, stalls=1, duration=14_000),
     ),
     Mutant(
         "send-before-durable",
@@ -310,6 +325,7 @@ MUTANTS = (
         "a key whose store is lost does not vote in that epoch",
         (Edit("timecoin.replica.replica:Replica.__init__", "carried = vote_anyway or", "carried = True or vote_anyway or"),),
         profiles=("crashes",),
+        scenario=Scenario(lost_stores=1, contested=8),
     ),
     Mutant(
         "locks-forgotten-at-restart",
@@ -322,11 +338,13 @@ MUTANTS = (
         "no evidence against a masternode that LOCKs again after its transaction became void",
         (Edit(f"{_FASTPATH}._accuse", "if second.header.decided <= self._height:", "if True:"),),
         profiles=("contested",),
+        scenario=Scenario(overlapping=10, deaf_spells=4),
     ),
     Mutant(
         "double-lock-missed",
         "a double LOCK that is seen is proven",
         (Edit(f"{_FASTPATH}._accuse", "if second.header.decided <= self._height:", "if False:"),),
         profiles=("liars",),
+        scenario=Scenario(liars=("double-locker",), contested=14, crossed=2),
     ),
 )

@@ -50,7 +50,7 @@ def _apply(where: str, edits: list[Edit]) -> None:
 class Mutant:
     """A planted bug. `rule`: what it breaks, in one line.
 
-    What is tried for each seed, in turn: `scenario`, made for this bug, and the `profiles`, with so many `masternodes`.
+    What is tried with each seed, in turn: the `scenario` made for this bug, and the `profiles` with so many `masternodes`.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Mutant:
     edits: tuple[Edit, ...] = ()
     patch: Callable[[], None] | None = None
     profiles: tuple[str, ...] = ()
-    scenario: Callable[[int], Scenario] | None = None
+    scenario: Scenario | None = None
     masternodes: tuple[int, ...] = (4,)
 
     def plant(self) -> None:

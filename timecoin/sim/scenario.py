@@ -24,11 +24,13 @@ class Scenario:
     rounds: int = 1
     duration: int = 6_000  # of a phase with faults
     epoch_length: int = 100_000
+    block_txs: int = 5000  # how many transactions fit a block, beside its coinbase
     # clients
     transfers: int = 8
     chains: int = 0  # of transactions that spend each other
     contested: int = 0  # coins that are paid to two or three receivers
     crossed: int = 0  # triples of transactions, each in conflict with the others
+    overlapping: int = 0  # pairs of coins that are paid apart by two transactions and together by a third
     forged: int = 0  # coins that are named in transactions with wrong signatures
     joins: int = 0  # masternodes that register
     leaves: int = 0  # masternodes of genesis that exit
@@ -41,6 +43,7 @@ class Scenario:
     flaps: int = 0  # partitions that come and go quickly
     one_way: int = 0  # links of which one direction is cut for a while
     isolations: int = 0  # times in which one node alone may see a block decided, and is then cut off
+    stalls: int = 0  # times from which on nobody hears a proposal any more
     deaf_spells: int = 0  # times in which some kinds of message do not reach some nodes
     # nodes
     crashes: int = 0  # at any time
@@ -54,6 +57,7 @@ class Scenario:
     clock_error: int = 0  # of one node
     small_caches: bool = False  # every other node keeps its coins on disk
     # adversary
+    small_pool: bool = False  # a few transactions fill it
     small_limits: bool = False  # bounds of memory are so low that they are reached
     liars: tuple[str, ...] = ()  # what each does: names of `adversary.STRATEGIES`, with + between them
     beyond_f: bool = False
@@ -71,7 +75,7 @@ class Scenario:
     @property
     def coins(self) -> int:
         """How many coins the clients need."""
-        each = self.transfers + self.chains + self.contested + 3 * self.crossed + self.forged + self.joins
+        each = self.transfers + self.chains + self.contested + 3 * self.crossed + 2 * self.overlapping + self.forged + self.joins
         return self.rounds * (each + 4) + 4
 
 
@@ -91,6 +95,8 @@ def contested(rng: random.Random, s: Scenario) -> Scenario:
         crossed=rng.randint(0, 2),
         forged=rng.randint(0, 3),
         chains=rng.randint(0, 2),
+        overlapping=rng.randint(0, 2),
+        small_pool=rng.random() < 0.2,
         deaf_spells=max(s.deaf_spells, rng.choice((0, 1, 2))),
     )
 
@@ -122,7 +128,7 @@ def stores(rng: random.Random, s: Scenario) -> Scenario:
 def views(rng: random.Random, s: Scenario) -> Scenario:
     """What makes a height need more than one view, with different nodes knowing different things."""
     if s.unfaithful < s.tolerated and rng.random() < 0.6:
-        name = rng.choice(("usurper", "usurper+forgetful", "contrarian+spiteful", "silent"))
+        name = rng.choice(("usurper", "usurper+forgetful", "contrarian+spiteful", "silent", "ambusher", "backstabber"))
         s = replace(s, liars=(*s.liars, name), crossed=max(s.crossed, rng.randint(0, 1)))
     return replace(
         s,
@@ -164,6 +170,7 @@ def epochs(rng: random.Random, s: Scenario) -> Scenario:
         s,
         transfers=s.transfers + rng.randint(0, 20),
         epoch_length=rng.choice((2, 3, 4, 6)),
+        block_txs=rng.choice((s.block_txs, s.block_txs, 4)),
         joins=joins,
         leaves=leaves,
         contested=max(s.contested, rng.randint(0, 2)),
@@ -172,9 +179,9 @@ def epochs(rng: random.Random, s: Scenario) -> Scenario:
     )
 
 
-_LEADERS = ("contrarian", "equivocator", "omitter", "spoiler", "usurper", "forgetful", "silent")
-_VOTERS = ("double-locker", "spiteful", "eager-voter", "half-voter", "late-certifier", "bad-certifier", "mute")
-_TALKERS = ("twin", "replayer", "flooder", "forgetful", "late-certifier")
+_LEADERS = ("contrarian", "equivocator", "omitter", "spoiler", "usurper", "forgetful", "silent", "ambusher", "backstabber")
+_VOTERS = ("double-locker", "spiteful", "eager-voter", "half-voter", "late-certifier", "bad-certifier", "mute", "quitter")
+_TALKERS = ("twin", "replayer", "flooder", "forgetful", "late-certifier", "counterfeiter")
 
 
 def _with_liars(rng: random.Random, s: Scenario, *families: Sequence[str]) -> Scenario:

@@ -7,6 +7,7 @@ also those that come inside of certificates; the promises bind the keys of corre
     looking back  nothing is signed for a view below one that its key asked to leave
     locks         a key's votes for conflicting transactions have a block between them that voided the first; nothing is voted
                   for that is void or in a block
+    views         the timer of a view runs only once q VIEW-CHANGEs or a NEW-VIEW opened it; f+1 others may be joined
     grounds       an ACK has q LOCKs before it, a COMMIT q PREPAREs of its view, a PREPARE its leader's proposal, a block q
                   COMMITs of one view; a VIEW-CHANGE has the certificate behind the last COMMIT; a NEW-VIEW has q VIEW-CHANGEs
                   and the block that they demand, or only certified transactions
@@ -69,6 +70,8 @@ class SignedTraffic:
         self._transactions = transactions
         self._verifier = verifier
         self._seen: set[bytes] = set()
+        self._changes: dict[bytes, ViewChange | NewView] = {}
+        self._asked: dict[tuple[int, int], dict[int, int]] = {}  # epoch, height -> voter -> the highest view that it asks for
         self._early: list[Message | VoteCertificate | PhaseCertificate] = []  # of an epoch whose set is not known yet
         self._signers: dict[bytes, Signer] = {}
         self._votes: dict[tuple[VoteKind, int, bytes], set[int]] = {}  # kind, epoch, txid
@@ -100,6 +103,7 @@ class SignedTraffic:
             assert key is not None
             self._judge(self._signers.setdefault(key, Signer()), message)
         self._record(message)
+        self._note_change(payload, message)
         return message if own else None
 
     def remember(self, messages: Iterable[Message]) -> None:
@@ -120,6 +124,7 @@ class SignedTraffic:
                 message = VoteBatch.decode(payload) if kind is Kind.VOTE_BATCH else decode_pbft(kind, payload)
                 if self._consider(message):
                     self._messages[payload] = message
+                    self._note_change(payload, message)
         except DecodeError:
             return
 
@@ -128,6 +133,14 @@ class SignedTraffic:
         waiting, self._early = self._early, []
         for said in waiting:
             self._consider(said)
+
+    def of_a_view(self, payload: bytes) -> ViewChange | NewView | None:
+        """A valid VIEW-CHANGE or NEW-VIEW that somebody has sent, or None."""
+        return self._changes.get(payload)
+
+    def _note_change(self, payload: bytes, message: Message) -> None:
+        if isinstance(message, ViewChange) or (isinstance(message, NewView) and self._flaw(message) is None):
+            self._changes[payload] = message
 
     def doubtful(self, payload: bytes) -> Message | None:
         """A message with a good signature that a node which may lie has sent first, or None."""
@@ -181,6 +194,8 @@ class SignedTraffic:
         if isinstance(message, PhaseVote):
             self._count_phase(message.phase, message, message.digest, message.voter)
         elif isinstance(message, ViewChange):
+            asked = self._asked.setdefault((message.epoch, message.height), {})
+            asked[message.voter] = max(message.view, asked.get(message.voter, 0))
             if message.prepared is not None:
                 self._count_phases(message.prepared)
         else:
@@ -315,6 +330,11 @@ class SignedTraffic:
 
     def _judge_view_change(self, signer: Signer, message: ViewChange) -> None:
         signer.left[message.height] = max(message.view, signer.left.get(message.height, 0))
+        if not self._may_ask(message):
+            raise InvariantError(
+                "views",
+                f"voter {message.voter} asks for view {message.view} of height {message.height} before the view below is open",
+            )
         committed = signer.committed.get(message.height)
         if committed is None or committed >= message.view:
             return
@@ -336,6 +356,17 @@ class SignedTraffic:
         for txid in block.txids:
             if txid in self._transactions and not any(self.has_votes(kind, message.epoch, txid) for kind in VoteKind):
                 raise InvariantError("R5", f"{slot} has the uncertified transaction {txid.hex()[:12]}")
+
+    def _may_ask(self, message: ViewChange) -> bool:
+        """Whether the timer of the view below ran, or f+1 others ask for that view or a higher one."""
+        slot, below = (message.epoch, message.height), message.view - 1
+        if below == 0 or any(offer[:3] == (*slot, below) for offer in self._offers):
+            return True
+        asked = self._asked.get(slot, {})
+        if sum(view >= below for view in asked.values()) >= self._needed(message.epoch):
+            return True
+        others = sum(view >= message.view for voter, view in asked.items() if voter != message.voter)
+        return others > (len(self._chain.sets[message.epoch]) - 1) // 3
 
     def _judge_proposal(self, signer: Signer, message: Proposal | NewView | PhaseVote) -> None:
         """R1, for what is signed like a PREPARE; what it is remembered for is R2."""

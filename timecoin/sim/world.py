@@ -10,21 +10,25 @@ from __future__ import annotations
 import random
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 
-from timecoin.consensus.certificates import VoteKind
+from timecoin.consensus.certificates import VoteCertificate, VoteKind
 from timecoin.errors import TimecoinError
 from timecoin.keys import Keypair
 from timecoin.ledger.blocks import Delta
 from timecoin.ledger.genesis import Genesis, GenesisMasternode
 from timecoin.ledger.transactions import Transaction
 from timecoin.replica import journal, tables
-from timecoin.replica.effects import Accepted, Equivocated, Event, Final, Resigned, Send
+from timecoin.replica.audit import quick_problems, standing
+from timecoin.replica.deep_audit import deep_problems
+from timecoin.replica.effects import Accepted, Equivocated, Event, Final, Rejected, Resigned, Send
 from timecoin.replica.tables import height_key
 from timecoin.replica.wire import Kind
 from timecoin.sim import durability
 from timecoin.sim.adversary import STRATEGIES, Plot, Strategy, let_in, said_instead
 from timecoin.sim.bounds import check_memory, limits
 from timecoin.sim.clients import COLLATERAL, LOOPBACK, Clients, Planned
+from timecoin.sim.conduct import Conduct
 from timecoin.sim.equivocation import Equivocations
 from timecoin.sim.faults import Faults
 from timecoin.sim.invariants import Chain, InvariantError
@@ -40,6 +44,7 @@ _ROOM = 4  # heights before an epoch drains, so that a payment is voted for in i
 _LARGEST_MESH = 7  # more nodes are connected by a random graph
 _DEGREE = 5
 _LOOK_MS = 500.0  # between two looks at the size of everything
+_CERTIFICATES = 8  # of blocks, which are looked at in each store in the end
 _SAMPLED = 0.3  # of the finality certificates that could be verified
 
 
@@ -68,6 +73,7 @@ class World:
         self.neighbours = self._connect()
         self._faults = Faults(self, scenario)
         self._equivocations = Equivocations(self.chain, self.clock, self._is_faulty)
+        self._conduct = Conduct(self.chain, self.clock)
         self._joining = self._operators[scenario.masternodes :]
         self._calm = False
         self._calm_heights: dict[int, int] = {}  # open when the calm began -> the highest view of a correct node
@@ -93,6 +99,7 @@ class World:
             view_timeout_ms=800,
             view_timeout_cap_ms=6_000,
             epoch_length=self.scenario.epoch_length,
+            max_block_txs=self.scenario.block_txs + 1,
             allocations=self.clients.allocations(),
         )
 
@@ -146,6 +153,8 @@ class World:
             message = self.traffic.from_correct(send.kind, send.payload, node.operator)
             if message is not None:
                 durability.check(node.index, node.disk, message, send.payload, self.chain)
+        if node.correct and send.kind is Kind.VOTE_CERTIFICATE:
+            self._conduct.showed(node, VoteCertificate.decode(send.payload).txid)
         strategies = self._strategies.get(node.index, ())
         for target in self._targets(node, send):
             for said in said_instead(strategies, send, target):
@@ -169,10 +178,13 @@ class World:
         self.network.send(node.index, target, kind, payload, lambda: self._deliver(node.index, receiver, kind, payload))
 
     def _deliver(self, source: int, receiver: SimNode, kind: Kind, payload: bytes) -> None:
-        if receiver.correct and receiver.alive and source in self.neighbours[receiver.index]:
+        if receiver.correct and receiver.alive and source in receiver.replica.gossip.peers:
             message = self.traffic.doubtful(payload)
             if message is not None:
                 self._equivocations.arrived(receiver, message)
+            change = self.traffic.of_a_view(payload)
+            if change is not None:
+                self._conduct.arrived(receiver, change)
         strategies = self._strategies.get(receiver.index)
         if strategies is None or (receiver.alive and let_in(strategies, kind, payload)):
             receiver.receive(source, kind, payload)
@@ -210,8 +222,16 @@ class World:
             case Resigned():
                 if node.correct:
                     raise InvariantError("one voice", f"node {node.index} does not recognise its own votes")
+            case Rejected(wtxid, "pool-full", _) if node.correct:
+                self._check_refused(node, wtxid)
             case Accepted(txid):
                 self.say(f"node {node.index} accepts {txid.hex()[:12]}")
+
+    def _check_refused(self, node: SimNode, wtxid: bytes) -> None:
+        """A pool that is full takes what is certified all the same."""
+        for tx in self.clients.known.values():
+            if tx.wtxid == wtxid and node.replica.core.fastpath.is_certified(tx.txid):
+                raise InvariantError("pool", f"node {node.index} has CERT of {tx.txid.hex()[:12]} and no room for it")
 
     def _on_final(self, node: SimNode, txid: bytes) -> None:
         if txid not in self.chain.final:
@@ -272,6 +292,7 @@ class World:
         plans += [clients.chain(when(), rng.randint(2, 5), rng.choice(gaps)) for _ in range(s.chains)]
         plans += [clients.double_spend(when(), rng.choice((2, 2, 3)), rng.choice(gaps)) for _ in range(s.contested)]
         plans += [clients.crossed(when(), rng.choice(gaps)) for _ in range(s.crossed)]
+        plans += [clients.overlapping(when(), rng.choice(gaps)) for _ in range(s.overlapping)]
         plans += [clients.forgery(when(), rng.choice(gaps)) for _ in range(s.forged)]
         for _ in range(s.joins):
             plans.append(clients.registration(when(), self._joining.pop().public, 2000 + len(self._joining)))
@@ -284,6 +305,16 @@ class World:
             self.clock.at(planned.at, lambda tx=planned.tx: self._submit(tx, self.nodes))  # type: ignore[misc]
 
     # --- faults
+
+    def disconnected(self, node: SimNode) -> None:
+        """The connections of a node that is down end; those who take long to read notice it later, unless it is back by then."""
+
+        def left(peer: SimNode) -> None:
+            if not node.alive:
+                peer.call(lambda replica: replica.peer_left(node.index))
+
+        for other in self.neighbours[node.index]:
+            self.clock.after(self.nodes[other].receive_ms, partial(left, self.nodes[other]))
 
     def restart(self, node: SimNode) -> None:
         """Start a node that is down and connect it with its neighbours."""
@@ -312,16 +343,19 @@ class World:
         self.clock.after(strategy.every, lambda: self._act(strategy))
 
     def _look(self) -> None:
+        forged = {tx.txid for tx in self.clients.forged}
+        signed = [tx for tx in self.clients.known.values() if tx.txid not in forged]
         for node in self.correct:
             if node.alive:
                 check_memory(node)
+                self._conduct.check(node, signed)
         self.clock.after(_LOOK_MS, self._look)
 
     # --- the run
 
     def run(self) -> World:
         """Raises InvariantError."""
-        with limits(small=self.scenario.small_limits):
+        with limits(small=self.scenario.small_limits, pool=self.scenario.small_pool):
             self._run()
         return self
 
@@ -357,21 +391,19 @@ class World:
         for node in self.correct:
             height = node.replica.core.height
             self._calm_heights[height.height] = max(height.view, self._calm_heights.get(height.height, 0))
-        self._repeat(self.clock.now)
+        self._repeat()
 
-    def _repeat(self, began: float) -> None:
+    def _repeat(self) -> None:
         """Clients hand in again what they have not seen confirmed."""
         if not self._calm:
             return
         for tx in self.clients.honest:
             if tx.txid not in self.chain.committed:
                 self._submit(tx, self.correct)
-        if self.clock.now == began:
-            for rivals in self.clients.contests:
-                for tx in rivals:
-                    if tx.txid not in self.chain.committed and self.chain.void_since(tx.txid) is None:
-                        self._submit(tx, self.correct)
-        self.clock.after(_REPEAT_MS, lambda: self._repeat(began))
+        for tx in [tx for rivals in self.clients.contests for tx in rivals]:
+            if not self._is_closed(tx):
+                self._submit(tx, self.correct)
+        self.clock.after(_REPEAT_MS, self._repeat)
 
     def _finish(self) -> None:
         """Everything is settled, then what contests left over is spent, and a payment becomes final by votes."""
@@ -400,11 +432,14 @@ class World:
         committed = self.chain.committed
         if any(tx.txid not in committed for tx in self.clients.honest):
             return False
-        if any(all(tx.txid not in committed for tx in rivals) for rivals in self.clients.contests):
+        if any(not self._is_closed(tx) for rivals in self.clients.contests for tx in rivals):
             return False
         if any(txid not in committed for txid in self.chain.final):
             return False
         return all(node.replica.ledger.height == self.chain.height for node in self.correct)
+
+    def _is_closed(self, tx: Transaction) -> bool:
+        return tx.txid in self.chain.committed or self.chain.void_since(tx.txid) is not None
 
     def _open(self) -> str:
         committed = self.chain.committed
@@ -419,7 +454,17 @@ class World:
         """The coins of every correct node, and the certificates that it keeps."""
         for node in self.correct:
             self.chain.check_coins(node.index, node.replica.ledger, node.disk)
-            for height in self.rng.sample(range(1, self.chain.height + 1), min(3, self.chain.height)):
+            self._check_store(node)
+            for height in self.rng.sample(range(1, self.chain.height + 1), min(_CERTIFICATES, self.chain.height)):
                 certificate = node.disk.get(tables.CERTIFICATES, height_key(height))
                 if certificate is not None:
                     self.chain.check_commit(node.index, height, certificate, self.rng)
+
+    def _check_store(self, node: SimNode) -> None:
+        """What `timecoin inspect --deep` finds in the store of a node whose commits are all durable."""
+        ledger = node.replica.ledger
+        if node.disk.get(tables.META, tables.META_TIP) != height_key(ledger.height) + ledger.tip:
+            return
+        at = standing(node.disk)
+        for problem in [*quick_problems(node.disk, at), *deep_problems(node.disk, at)]:
+            raise InvariantError("store", f"node {node.index}: {problem}")
