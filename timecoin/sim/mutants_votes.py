@@ -139,7 +139,10 @@ MUTANTS = (
     Mutant(
         "ack-of-void",
         "an ACK is for a pending transaction",
-        (Edit(f"{_FASTPATH}.close", "self._close(txid, height, committed=False)", "self._release(txid)"),),
+        (
+            Edit(f"{_FASTPATH}.close", "self._close(txid, height, committed=False)", "self._release(txid)"),
+            Edit(f"{_FASTPATH}.close", "if txid in self._inputs:", "if txid in self._inputs and txid not in void:"),
+        ),
         profiles=("contested", "liars"),
     ),
     Mutant(
