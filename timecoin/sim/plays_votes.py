@@ -352,6 +352,14 @@ def forgery_before_payment() -> None:
     stage.finish()
 
 
+def forgery_alone() -> None:
+    """Somebody spends a coin with a wrong signature, and nobody contends for it: it is in no block."""
+    stage = Stage()
+    stage.submit(stage.clients.forgery(0.0, 0.0)[0].tx)
+    stage.until_height(2)
+    stage.finish()
+
+
 def conflict_then_certified() -> None:
     """Node 0 LOCKs T, then T' is offered to it, which the others certify. FINAL takes the ACK of node 0, which gives it."""
     stage = Stage(liars=[_LIAR])
@@ -489,7 +497,7 @@ def certified_in_full_pool() -> None:
     stage.until("a NEW-VIEW", lambda: any(isinstance(m, NewView) for m in stage.said(2)), _SHORT_MS)
     opened = next(m for m in stage.said(2) if isinstance(m, NewView))
     if tx.txid not in Block.decode(opened.block).txids:
-        raise InvariantError("certified first", f"node 2 leaves the certified {tx.txid.hex()[:12]} out of its block")
+        raise InvariantError("R5", f"node 2 leaves the certified {tx.txid.hex()[:12]} out of its block")
     bodies.release()
     stage.finish()
 
@@ -520,7 +528,7 @@ PLAYS: dict[str, Callable[[], None]] = {
     "certified-evicted": certified_in_full_pool,
     "no-r4": handed_in_while_draining,
     "ack-without-certificate": many_votes_of_one,
-    "signatures-unchecked": forgery_before_payment,
+    "signatures-unchecked": forgery_alone,
     "pool-wiped-by-block": pending_through_block,
     "prepare-without-durable-body": prepared_then_certified,
     "lock-without-durable-body": final_by_votes,
