@@ -252,6 +252,18 @@ class TestNewView:
         (message,) = leader.said("NewView")
         assert (message.digest, message.block) == (block.digest, block.data)
 
+    def test_a_certificate_that_comes_while_a_fresh_block_is_built_takes_its_place(self) -> None:
+        block, fresh = Block("prepared"), Block("fresh", proposer=2)
+        leader = Party(2, [block, fresh])
+        leader.hear(leader.change(0, 1), leader.change(1, 1))
+        assert leader.builds[-1] == BuildRequest(1, 1, certified_only=True)
+        leader.hear(leader.change(3, 1, leader.prepared(block)))
+        assert leader.build(fresh)
+        assert leader.said("NewView") == []
+        leader.body(block)
+        (message,) = leader.said("NewView")
+        assert message.digest == block.digest
+
     def test_with_several_that_of_the_highest_view(self) -> None:
         low, high = Block("low"), Block("high", proposer=2)
         leader = Party(3, [low, high])

@@ -28,6 +28,7 @@ from timecoin.consensus.quorum import Quorum
 from timecoin.consensus.viewchange import ViewChanges
 from timecoin.errors import SafetyViolation
 
+_PROPOSALS = ("Proposal", "NewView")  # what opens view 0, and a later one
 _KEPT_VIEWS = 4  # bodies proposed in the last few views are kept even when nothing else needs them
 
 
@@ -390,20 +391,24 @@ class Height:
         """The fresh block that we asked for; False when R1 forbids it, so that another has to be built."""
         if self._decided or request.view != self.view or self._me is None or not self._leads():
             return True
+        if (_PROPOSALS[request.view > 0], request.view) in self._signed:
+            return True
+        changes: tuple[ViewChange, ...] = ()
+        if request.view > 0:
+            found = self._changes.quorum_for(self.view)
+            if found is None or any(change.prepared is not None for change in found):
+                return True  # a certificate came while the block was built: its block is to be proposed
+            changes = found
         if self._votes.excluded_ack(info.txids, info.spends, info.closes_epoch) is not None:
             return False
-        if request.view == 0 and ("Proposal", 0) in self._signed:
-            return True
         self._candidates.setdefault(info.digest, _Candidate(block, info, valid=True, fresh=True))
         self.signed_proposals[info.digest] = info
-        if request.view == 0:
-            self._draft(Proposal(self.epoch, self.height, self._me, info.digest, block), block)
-            self._views.setdefault(0, _View(info.digest, False))
-            self._try_prepare()
-        elif ("NewView", self.view) not in self._signed:
-            changes = self._changes.quorum_for(self.view)
-            if changes is not None:
-                self._send_new_view(changes, info.digest, block)
+        if request.view > 0:
+            self._send_new_view(changes, info.digest, block)
+            return True
+        self._draft(Proposal(self.epoch, self.height, self._me, info.digest, block), block)
+        self._views.setdefault(0, _View(info.digest, False))
+        self._try_prepare()
         return True
 
     def _try_prepare(self) -> None:
