@@ -431,9 +431,9 @@ class Ambusher(Strategy):
 
 
 class Backstabber(Ambusher):
-    """As a leader, proposes the rival to one victim only, and shows it the certificate again and again once it has PREPAREd."""
+    """As a leader, proposes the rivals to one victim only, and shows everybody the certificates while the height is open."""
 
-    every = 15.0
+    every = 30.0
 
     def __init__(self, node: SimNode, key: Keypair, plot: Plot) -> None:
         super().__init__(node, key, plot)
@@ -449,7 +449,7 @@ class Backstabber(Ambusher):
     def act(self) -> None:
         if self._proposed is not None and self._proposed.height == self.node.replica.ledger.height + 1:
             for send in self._shown():
-                self.plot.tell(self.node, send._replace(to=self._victim(self._proposed)))
+                self.plot.tell(self.node, send)
 
 
 class Counterfeiter(Strategy):

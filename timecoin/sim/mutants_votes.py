@@ -104,7 +104,7 @@ MUTANTS = (
             ),
         ),
         profiles=("contested", "liars", "views"),
-        scenario=Scenario(liars=("ambusher",), contested=40, crossed=4, isolations=8, duration=12_000),
+        scenario=Scenario(liars=("ambusher+quitter",), contested=40, crossed=4, isolations=8, duration=12_000),
     ),
     Mutant(
         "no-epoch-clause",
@@ -128,7 +128,7 @@ MUTANTS = (
         "R2 holds after a restart",
         (Edit(f"{_HEIGHT}.restore", "if signed and message.digest in bodies:", "if False:"),),
         profiles=("crashes", "contested"),
-        scenario=Scenario(liars=("backstabber",), contested=40, crossed=4, power_cuts=30, isolations=6),
+        scenario=Scenario(liars=("backstabber",), contested=40, crossed=4, power_cuts=40, isolations=3),
     ),
     Mutant(
         "prepare-without-durable-body",
@@ -169,7 +169,7 @@ MUTANTS = (
             ),
         ),
         profiles=("epochs", "contested"),
-        scenario=Scenario(liars=("ambusher",), contested=40, crossed=4, epoch_length=9),
+        scenario=Scenario(liars=("ambusher",), contested=40, crossed=4),
     ),
     Mutant(
         "one-round-finality",
