@@ -1,8 +1,8 @@
 """Plays for blocks, views, epochs and the ledger: each corners one rule of PBFT, of quorums or of the ledger.
 
-Place in the flow: a play sets a `stage.Stage`, on which every invariant watches, and two more: a VIEW-CHANGE is signed only
-on the grounds that the protocol names (`ViewGrounds`), and a header names the set that votes next (`Registrations`). Honest
-code comes to the end of every play; `PLAYS` says which planted bugs do not.
+Place in the flow: a play sets a `stage.Stage`, on which every invariant watches, and one more: a VIEW-CHANGE is signed only
+on the grounds that the protocol names (`ViewGrounds`). Honest code comes to the end of every play; `PLAYS` says which planted
+bugs do not.
 """
 
 from __future__ import annotations
@@ -12,14 +12,10 @@ from dataclasses import replace
 from typing import Any
 
 from timecoin.consensus.certificates import Phase, PhaseCertificate, VoteKind
-from timecoin.consensus.evidence import Evidence
 from timecoin.consensus.messages import NewView, PhaseVote, ViewChange
-from timecoin.ledger.blocks import Block, Delta
+from timecoin.ledger.blocks import Block
 from timecoin.ledger.genesis import Genesis
-from timecoin.ledger.registry import Masternode, MasternodeSet
-from timecoin.ledger.transactions import Output, Transaction, outpoint
-from timecoin.replica.audit import standing
-from timecoin.replica.deep_audit import deep_problems
+from timecoin.ledger.transactions import Transaction
 from timecoin.replica.effects import Equivocated, Event, Send
 from timecoin.replica.payloads import encode_blocks, encode_status
 from timecoin.replica.wire import Kind
@@ -62,51 +58,8 @@ class ViewGrounds:
             )
 
 
-class Registrations:
-    """The set that votes next, read from the blocks alone."""
-
-    def __init__(self, genesis: Genesis, transactions: Mapping[bytes, Transaction]) -> None:
-        """`transactions`: all that anybody made, by id; it grows."""
-        self._transactions = transactions
-        self._smallest = genesis.min_masternodes
-        self._collaterals: dict[bytes, tuple[int, Masternode]] = {}
-        for point, output in genesis.coins():
-            self._register(point, output, 0)
-        self._voters = self._seats()
-        self._convicted: set[bytes] = set()
-        self.height = 0
-
-    def _register(self, point: bytes, output: Output, height: int) -> None:
-        if output.operator:
-            self._collaterals[point] = height, Masternode.from_coin(point, output)
-
-    def _seats(self) -> list[Masternode]:
-        """The first registration of each key that is not convicted."""
-        seats: dict[bytes, Masternode] = {}
-        for _, member in sorted(self._collaterals.values(), key=lambda entry: (entry[0], entry[1].outpoint)):
-            seats.setdefault(member.operator, member)
-        return list(seats.values())
-
-    def add(self, delta: Delta) -> None:
-        """The next block. Raises InvariantError("next set") when its header names another set."""
-        block, self.height = delta.block, delta.height
-        for txid in block.txids:
-            tx = self._transactions.get(txid)
-            for index, output in enumerate(tx.outputs if tx is not None else ()):
-                self._register(outpoint(txid, index), output, delta.height)
-        for point in block.spends:
-            self._collaterals.pop(point, None)
-        self._convicted |= {Evidence.decode(item).operator for item in block.evidence}
-        if block.header.closes_epoch:
-            seats = [member for member in self._seats() if member.operator not in self._convicted]
-            self._voters = seats if len(seats) >= self._smallest else self._voters
-            self._convicted.clear()
-        if block.header.next_set != MasternodeSet(self._voters, self._convicted).hash():
-            raise InvariantError("next set", f"the header of block {delta.height} names another set than the one that votes next")
-
-
 class BlockStage(Stage):
-    """A stage on which headers, the grounds of VIEW-CHANGEs and the undo records are looked at, too."""
+    """A stage on which the grounds of VIEW-CHANGEs are looked at, too."""
 
     def __init__(
         self, masternodes: int = 4, liars: Sequence[int] = (), epoch_length: int = 100_000, *, block_txs: int | None = None
@@ -114,7 +67,6 @@ class BlockStage(Stage):
         """`block_txs`: how many transactions a block may have, with its coinbase."""
         self._block_txs = block_txs
         self._grounds = ViewGrounds()
-        self._registrations: Registrations | None = None
         self.accusers: set[int] = set()  # nodes that have evidence against somebody
         super().__init__(masternodes, liars, epoch_length)
 
@@ -140,18 +92,11 @@ class BlockStage(Stage):
             self.accusers.add(node.index)
         super().happened(node, event)
 
-    def committed(self, node: SimNode, delta: Delta, view: int) -> None:
-        super().committed(node, delta, view)
-        if self._registrations is None:
-            self._registrations = Registrations(self.genesis, self.clients.known)
-        if node.correct and delta.height == self._registrations.height + 1:
-            self._registrations.add(delta)
-
     def finish(self) -> None:
+        """And once more when the last block is durable, so that every store is looked at."""
         super().finish()
-        for node in self.correct:
-            for problem in deep_problems(node.disk, standing(node.disk)):
-                raise InvariantError("store", f"node {node.index}: {problem}")
+        self.pause(_SOON_MS)
+        self._check_stores()
 
     # --- what the plays have in common
 
