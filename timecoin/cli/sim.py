@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from timecoin.cli import exits
+from timecoin.cli.sim_scale import scale
 from timecoin.cli.sim_twins import twins
 from timecoin.sim.runs import Outcome, describe, run, run_many
 from timecoin.sim.scenario import PROFILES
@@ -83,6 +84,7 @@ def sim(
     return report.run(chosen, jobs)
 
 
+sim.add_command(scale)
 sim.add_command(twins)
 
 
