@@ -118,32 +118,32 @@ class Watcher(Protocol):
     def accused(self, node: int, peer: int, why: str) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all nodes of a run have in common."""
+
+    clock: Clock
+    rng: random.Random
+    links: Links
+    watcher: Watcher
+    costs: Costs
+    spent: Spent = field(default_factory=Spent)
+    verifier: Verifier = field(default_factory=Verifier)
+
+
 class LoadNode:
     """A masternode that is up from the beginning to the end."""
 
-    def __init__(
-        self,
-        index: int,
-        genesis: Genesis,
-        operator: Keypair,
-        clock: Clock,
-        rng: random.Random,
-        links: Links,
-        neighbours: list[int],
-        verifier: Verifier,
-        watcher: Watcher,
-        costs: Costs,
-        spent: Spent,
-    ) -> None:
+    def __init__(self, index: int, genesis: Genesis, operator: Keypair, neighbours: list[int], shared: Shared) -> None:
         self.index = index
-        self.spent = spent
-        self._clock = clock
-        self._rng = rng
-        self._links = links
+        self.spent = shared.spent
+        self._clock = shared.clock
+        self._rng = shared.rng
+        self._links = shared.links
         self._neighbours = neighbours
-        self._verifier = verifier
-        self._watcher = watcher
-        self._costs = costs
+        self._verifier = shared.verifier
+        self._watcher = shared.watcher
+        self._costs = shared.costs
         self._waiting: list[tuple[str, Kind | None, Callable[[], object]]] = []  # what for, and if known of which kind
         self._frames = 0  # among these
         self._turning = False  # a turn is due

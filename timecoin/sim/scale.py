@@ -24,9 +24,9 @@ from timecoin.replica.effects import Committed, Event, Final, SignatureJob
 from timecoin.replica.wire import Kind
 from timecoin.sim.clients import COLLATERAL, LOOPBACK, Clients
 from timecoin.sim.invariants import InvariantError
-from timecoin.sim.loadnode import Costs, LoadNode, Spent
+from timecoin.sim.loadnode import Costs, LoadNode, Shared
 from timecoin.sim.network import Clock
-from timecoin.sim.node import WALL, Verifier
+from timecoin.sim.node import WALL
 from timecoin.sim.spread import DISTANCES, Carried, Links, dialled_graph
 
 _WARM_UP = 4  # transfers before those that are measured
@@ -150,7 +150,6 @@ class _Load:
         self._rng = random.Random(f"scale {setting.seed}")
         self._clock = Clock()
         self._clients = Clients(self._rng, _WARM_UP + setting.transfers)
-        self._spent = Spent()
         self._hashes: dict[int, bytes] = {}
         self._height = Counter[int]()  # height -> nodes that have it
         self._later_views = 0
@@ -161,23 +160,9 @@ class _Load:
         self._clients.begin(genesis)
         self._links = Links(self._clock, self._rng, setting.masternodes, DISTANCES[setting.latency])
         self._neighbours = dialled_graph(setting.masternodes, setting.dialled, self._rng)
-        verifier = Verifier()
-        self._nodes = [
-            LoadNode(
-                index,
-                genesis,
-                key,
-                self._clock,
-                self._rng,
-                self._links,
-                self._neighbours[index],
-                verifier,
-                self,
-                costs,
-                self._spent,
-            )
-            for index, key in enumerate(operators)
-        ]
+        shared = Shared(self._clock, self._rng, self._links, self, costs)
+        self._spent = shared.spent
+        self._nodes = [LoadNode(index, genesis, key, self._neighbours[index], shared) for index, key in enumerate(operators)]
         self._links.nodes = list(self._nodes)
 
     def _keypair(self) -> Keypair:
