@@ -16,6 +16,7 @@ import click
 
 from timecoin.cli import exits
 from timecoin.cli.sim_mutants import mutants
+from timecoin.cli.sim_scale import scale
 from timecoin.cli.sim_twins import twins
 from timecoin.sim.runs import Outcome, describe, run, run_many
 from timecoin.sim.scenario import PROFILES
@@ -84,6 +85,7 @@ def sim(
     return report.run(chosen, jobs)
 
 
+sim.add_command(scale)
 sim.add_command(twins)
 sim.add_command(mutants)
 
