@@ -18,6 +18,7 @@ from timecoin.consensus.pbft import Height
 from timecoin.consensus.quorum import Quorum
 from timecoin.replica.signatures import worker_processes
 from timecoin.sim.invariants import InvariantError
+from timecoin.sim.mutants import by_name
 from timecoin.sim.twinnodes import KEYS, NAMES, PAYMENTS, VOTERS, Node, Pace, play_round
 from timecoin.sim.twins import Explorer, Layer, State
 from timecoin.sim.twinscenarios import Round, divisions, read_scenario, write_scenario
@@ -133,26 +134,34 @@ def test_a_planted_bug_is_found_and_its_scenario_replays(bug: str, monkeypatch: 
     replay(violations[0].scenario, lambda _: None)
 
 
-def _no_certificate(original: Callable[..., None]) -> Callable[..., None]:
-    """A VIEW-CHANGE that says nothing was prepared."""
-
-    def move(height: Any, view: int) -> None:
-        prepared, height._prepared = height._prepared, {}
-        original(height, view)
-        height._prepared = prepared | height._prepared
-
-    return move
-
-
-# A alone sees B's block committed; then the others go on without it.
-ONE_KNOWS = "0:ABCd-D,ABCd-D,AB-C-Dd,AC-B-D-d,A-B-C-D-d!,A-BCD-d"
+# A planted bug, what of `Height` it changes, and how it comes to light.
+FINE = {
+    # A alone sees B's block committed; then the others go on without it.
+    "view-change-omits-certificate": ("_move_to", "0:ABCd-D,ABCd-D,AB-C-Dd,AC-B-D-d,A-B-C-D-d!,A-BCD-d", "agreement: height 1"),
+    # COMMITs of view 0, signed in view 1, arrive late at A and D; C and d open view 1 with another block.
+    "looks-back": ("_try_commit", "0:ABCDd!,ACd-BD~,ADd-BC,d-ABCD,B-ACDd~", "agreement: height 1"),
+    # They have all PREPAREd a block with T' when they ACK T.
+    "r2-forgets-on-view-change": ("_enter", "1:D-ABCd,ABCDd!", "claim: "),
+}
 
 
-def test_a_view_change_without_its_certificate_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    replay(ONE_KNOWS, lambda _: None)
-    monkeypatch.setattr(Height, "_move_to", _no_certificate(Height._move_to))
-    with pytest.raises(InvariantError, match="agreement: height 1"):
-        replay(ONE_KNOWS, lambda _: None)
+@pytest.mark.parametrize("bug", FINE)
+def test_a_bug_that_coarse_rounds_do_not_find_is_found(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    changed, scenario, what = FINE[bug]
+    replay(scenario, lambda _: None)
+    monkeypatch.setattr(Height, changed, getattr(Height, changed))  # so that it is put back
+    by_name(bug).plant()
+    with pytest.raises(InvariantError, match=what):
+        replay(scenario, lambda _: None)
+
+
+def test_drawn_scenarios_find_a_planted_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Height, "_enter", Height._enter)
+    by_name("r2-forgets-on-view-change").plant()
+    found = next(violation for violation in sample_many(1, 100, jobs=1) if violation is not None)
+    assert found.what.startswith("claim: ")
+    with pytest.raises(InvariantError, match="claim: "):
+        replay(found.scenario, lambda _: None)
 
 
 def test_a_scenario_is_read_as_it_is_written() -> None:
@@ -213,20 +222,6 @@ def test_drawn_scenarios_keep_the_promises_and_come_again() -> None:
     assert {len(played.division) for played in rounds} == {1, 2, 3, 4, 5}
     assert {len(read_scenario(text)[1]) for text in texts} == set(range(6, 13))
     assert list(sample_many(7, 30, jobs=1)) == [None] * 30
-
-
-def test_a_drawn_scenario_finds_a_bug_that_coarse_rounds_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    def enter(height: Any, view: int) -> None:
-        if view > height.view:
-            height.signed_proposals.clear()
-        original(height, view)
-
-    original = Height._enter
-    monkeypatch.setattr(Height, "_enter", enter)
-    found = next(violation for violation in sample_many(1, 100, jobs=1) if violation is not None)
-    assert found.what.startswith("claim: ")
-    with pytest.raises(InvariantError, match="claim: "):
-        replay(found.scenario, lambda _: None)
 
 
 def test_evidence_against_a_correct_node_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
