@@ -146,7 +146,7 @@ FINE = {
 
 
 @pytest.mark.parametrize("bug", FINE)
-def test_a_bug_that_coarse_rounds_do_not_find_is_found(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_planted_bug_breaks_its_fine_scenario(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
     changed, scenario, what = FINE[bug]
     replay(scenario, lambda _: None)
     monkeypatch.setattr(Height, changed, getattr(Height, changed))  # so that it is put back
