@@ -7,8 +7,9 @@ lines of text on a chain that knows which coins are spent; nothing is signed, be
 In a round each node of a group hears once what the others have to say, which is what the real replica says again and again:
 blocks to who lags, transactions, its latest PBFT messages, the vote batches that it keeps and the certificates of what it ACKed.
 What a node answers is heard in the next round, by who is in its group then; so any division may fall between PRE-PREPARE,
-PREPARE and COMMIT, or between LOCK and ACK. At the end of a round the timers may run out, everybody's: leaders propose, the rest
-asks for the next view.
+PREPARE and COMMIT, or between LOCK and ACK. What a node said in a view that it has left is not repeated, but may have been on its
+way all the time and arrive late. At the end of a round the timers may run out, everybody's: leaders propose, the rest asks for
+the next view.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class Pace(Enum):
 
     HOP = ""  # everybody hears what was said before the round
     TIMEOUT = "!"  # ... and then the timers run out
+    LATE = "~"  # everybody hears also what was said earlier at this height, in whatever view
     QUIET = "*"  # everybody hears everything, the timers run out, and everybody hears what comes of that
 
 
@@ -134,6 +136,7 @@ class Node:
         self.spent: dict[bytes, bytes] = {}
         self.final: set[bytes] = set()  # FINAL here at some time
         self.certified: set[bytes] = set()
+        self.accused: set[int] = set()  # voters against whom it found evidence
         self.stale = False  # too far behind to do anything but catch up
         self.signed: dict[tuple[Any, ...], bytes] = {}  # slot -> digest
         self._out: list[Message] = []
@@ -171,6 +174,8 @@ class Node:
         self.certified.update(ready.certified)
         self.final.update(ready.final)
         self._check_final()
+        self.accused.update(found.first.voter for found in ready.contradictions)
+        self.accused.update(found.voter for found in ready.double_locks)
         if ready.batch is not None:
             self._say(ready.batch)
         for draft in ready.drafts:
@@ -243,6 +248,15 @@ class Node:
         self._receive_payments()
 
 
+def begin(height: int) -> list[Node]:
+    """All nodes, before anybody has heard anything."""
+    nodes = [Node(index, height) for index in range(len(KEYS))]
+    for node in nodes:
+        node.tick()
+        node.said()
+    return nodes
+
+
 # --- a round of a group
 
 
@@ -258,11 +272,11 @@ class _Group:
     def round(self, pace: Pace) -> None:
         if not self._nodes:
             return
-        self._hear()
+        self._hear(late=pace is Pace.LATE)
         if pace is Pace.QUIET:
             self._deliver()
         self._queue.clear()
-        if pace is not Pace.HOP:
+        if pace in (Pace.TIMEOUT, Pace.QUIET):
             for node in self._nodes:
                 node.tick()
                 self._collect(node)
@@ -272,12 +286,12 @@ class _Group:
             self._deliver()
         self._queue.clear()
 
-    def _hear(self) -> None:
-        """Everybody hears what everybody has to say at this moment."""
+    def _hear(self, *, late: bool) -> None:
+        """Everybody hears what everybody has to say at this moment; `late`: and what was on its way all the time."""
         self._catch_up()
         said: list[tuple[Node, Message]] = []
         for node in self._nodes:
-            said += [(node, message) for message in node.core.height.latest()]
+            said += [(node, message) for message in (node.core.height._own.values() if late else node.core.height.latest())]
         told = [(node, other, *self._news(node, other)) for node in self._nodes for other in self._nodes if other is not node]
         for payment in [p for p in PAYMENTS if any(node.core.fastpath.is_pending(p.txid) for node in self._nodes)]:
             for node in self._nodes:
@@ -312,8 +326,10 @@ class _Group:
             self._tell(*self._queue.popleft())
 
     def _tell(self, source: Node, message: Message) -> None:
+        """All who can make something of it hear it: not its own voter, and of a height that is decided there nobody."""
+        height = _NEVER if isinstance(message, VoteBatch) else message.height
         for node in self._nodes:
-            if node is not source:
+            if node is not source and node.height < height and KEYS[node.index] != message.voter:
                 node.step(Receive(message))
                 self._collect(node)
 

@@ -28,10 +28,10 @@ from typing import Any
 from timecoin._core import hashing
 from timecoin._core.tally import VoteTally
 from timecoin.consensus.certificates import Phase, PhaseCertificate
-from timecoin.consensus.core import Core, Seat
+from timecoin.consensus.core import Core
 from timecoin.consensus.fastpath import FastPath
 from timecoin.consensus.messages import NewView, PhaseVote, Proposal, ViewChange, VoteBatch
-from timecoin.consensus.pbft import BlockInfo, Height, Timing
+from timecoin.consensus.pbft import BlockInfo, Height
 from timecoin.consensus.quorum import Quorum
 from timecoin.sim.twinnodes import PAYMENTS, VOTERS, Node
 
@@ -52,31 +52,8 @@ def _votes(tally: VoteTally) -> tuple[tuple[int, bytes], ...]:
     return tuple(sorted(by_voter.items()))
 
 
-# What never changes is kept once, and stands in a frozen node by its number.
-_values: list[Any] = []
-_numbers: dict[Any, int] = {}
-
-
-def _value(number: int) -> Any:
-    return _values[number]
-
-
-def _by_number(value: Any) -> tuple[Callable[[int], Any], tuple[int]]:
-    name = value.digest if type(value) is BlockInfo else value
-    number = _numbers.get(name)
-    if number is None:
-        number = _numbers[name] = len(_values)
-        _values.append(value)
-    return _value, (number,)
-
-
 class _Pickler(pickle.Pickler):
-    dispatch_table = {  # noqa: RUF012
-        VoteTally: lambda tally: (_tally, (_votes(tally),)),
-        **dict.fromkeys(
-            (BlockInfo, NewView, PhaseCertificate, PhaseVote, Proposal, Seat, Timing, ViewChange, VoteBatch), _by_number
-        ),
-    }
+    dispatch_table = {VoteTally: lambda tally: (_tally, (_votes(tally),))}  # noqa: RUF012
 
 
 def freeze(node: Node) -> bytes:
@@ -87,7 +64,7 @@ def freeze(node: Node) -> bytes:
 
 
 def thaw(frozen: bytes) -> Node:
-    node = pickle.loads(frozen)  # noqa: S301 - from `freeze`, in the same process
+    node = pickle.loads(frozen)  # noqa: S301 - from `freeze`
     assert isinstance(node, Node)
     return node
 
@@ -221,6 +198,7 @@ _RULES: dict[type, dict[str, Any]] = {
         "seat": None,
         "start": None,
         "decided": None,
+        "accused": None,
         "final": _unless_settled("final"),
         "certified": _unless_settled("certified"),
         "signed": _signed,
