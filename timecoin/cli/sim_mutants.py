@@ -18,7 +18,7 @@ _HEADINGS = ("mutant", "rule", "invariant", "profile", "seed", "runs")
 
 @click.command("mutants")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("--seeds", type=click.IntRange(1), default=40, show_default=True, help="How many of each kind of scenario to try.")
+@click.option("--seeds", type=click.IntRange(0), default=10, show_default=True, help="How many of each kind to try by chance.")
 @click.option("--jobs", type=click.IntRange(1), default=os.cpu_count(), show_default="one per core", help="Processes.")
 @click.option("--list", "listed", is_flag=True, help="Show the mutants and the rules that they break, and run nothing.")
 @click.option("--markdown", is_flag=True, help="Print the table of docs/simulator.md.")
@@ -26,8 +26,9 @@ _HEADINGS = ("mutant", "rule", "invariant", "profile", "seed", "runs")
 def mutants(names: tuple[str, ...], seeds: int, jobs: int, listed: bool, markdown: bool, as_json: bool) -> int:
     """Plant known bugs (all of them, or those that are named) and look whether the simulator finds each.
 
-    A mutant runs in a process of its own until an invariant fires; then the same scenario is run without it, and must pass. The
-    exit code is 1 when a mutant survives, or when honest code does not pass.
+    A mutant runs in a process of its own until an invariant fires: in scenarios drawn by chance, and at last in the play that is
+    written for it. Then the same is run without it, and must pass. The exit code is 1 when a mutant survives, or when honest
+    code does not pass.
     """
     unknown = set(names) - {mutant.name for mutant in MUTANTS}
     if unknown:

@@ -1,7 +1,8 @@
 """Whether the simulator finds the planted bugs: each in a process of its own, seed by seed, until something fires.
 
-Place in the flow: `hunt` plants a mutant of `mutants.MUTANTS` in a forked process and runs its scenarios there. The scenario in
-which it is caught is run again in another process, by honest code, which must pass: so what fired fired for the mutant.
+Place in the flow: `hunt` plants a mutant of `mutants.MUTANTS` in a forked process and runs its scenarios there, and at last its
+play. The one in which it is caught is run again in another process, by honest code, which must pass: so what fired fired for
+the mutant.
 """
 
 from __future__ import annotations
@@ -15,12 +16,16 @@ from itertools import islice
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
+from typing import NamedTuple
 
+from timecoin.sim.invariants import InvariantError
+from timecoin.sim.mutants import PLAYS
 from timecoin.sim.mutation import Mutant
 from timecoin.sim.runs import run
 from timecoin.sim.scenario import Scenario, scenario_of
 
-DIRECTED = "directed"  # where a profile is named: the mutant's own scenario
+DIRECTED = "directed"  # where a profile is named: the mutant's own scenario,
+PLAY = "play"  # or its play
 
 # Told a mutant's name, and the profile and the seed that it is tried with.
 Told = Callable[[str, str, int], None]
@@ -46,13 +51,43 @@ class Verdict:
         return self.invariant is not None and self.honest_violation is None
 
 
-def attempts(mutant: Mutant, seeds: int) -> Iterator[tuple[str, int, Scenario]]:
-    """What is tried to find a mutant: (profile, seed, scenario)."""
+class Attempt(NamedTuple):
+    """Something that is tried to find a mutant. `scenario`: None for its play."""
+
+    profile: str
+    seed: int
+    scenario: Scenario | None
+
+
+class Found(NamedTuple):
+    """What came of an attempt: None, None when everything held."""
+
+    invariant: str | None
+    violation: str | None
+
+
+def attempts(mutant: Mutant, seeds: int) -> Iterator[Attempt]:
+    """By chance first, then the play that is written for it."""
     for seed in range(seeds):
         if mutant.scenario is not None:
-            yield DIRECTED, seed, mutant.scenario
+            yield Attempt(DIRECTED, seed, mutant.scenario)
         for profile in mutant.profiles:
-            yield profile, seed, scenario_of(seed, mutant.masternodes, profile)
+            yield Attempt(profile, seed, scenario_of(seed, mutant.masternodes, profile))
+    if mutant.name in PLAYS:
+        yield Attempt(PLAY, 0, None)
+
+
+def _try(mutant: Mutant, attempt: Attempt) -> Found:
+    if attempt.scenario is not None:
+        outcome = run(attempt.seed, scenario=attempt.scenario)
+        return Found(outcome.invariant, outcome.violation)
+    try:
+        PLAYS[mutant.name]()
+    except InvariantError as error:
+        return Found(error.invariant, str(error))
+    except Exception as error:  # noqa: BLE001 (whatever it is, the play found it)
+        return Found("exception", f"{type(error).__name__}: {error}")
+    return Found(None, None)
 
 
 def hunt(mutants: Sequence[Mutant], seeds: int, jobs: int, told: Told | None = None) -> Iterator[Verdict]:
@@ -101,7 +136,7 @@ class _Hunt:
             said = self.connection.recv()
         except EOFError:
             raise RuntimeError(f"mutant {self._mutant.name}: its process ended without a verdict") from None
-        if isinstance(said, tuple):
+        if type(said) is tuple:
             if told is not None:
                 told(self._mutant.name, *said)
             return None
@@ -127,13 +162,13 @@ def _seek(told: Connection, mutant: Mutant, seeds: int) -> None:
     """In a process of its own: plant, and try until something fires."""
     mutant.plant()
     verdict = Verdict(mutant.name, mutant.rule, None, None, None, None, 0, 0.0)
-    for number, (profile, seed, scenario) in enumerate(attempts(mutant, seeds), 1):
-        told.send((profile, seed))
-        outcome = run(seed, scenario=scenario)
+    for number, attempt in enumerate(attempts(mutant, seeds), 1):
+        told.send((attempt.profile, attempt.seed))
+        found = _try(mutant, attempt)
         verdict = replace(verdict, runs=number)
-        if outcome.invariant is not None:
-            invariant = "no error" if outcome.invariant == "exception" else outcome.invariant
-            verdict = replace(verdict, invariant=invariant, violation=outcome.violation, profile=profile, seed=seed)
+        if found.invariant is not None:
+            invariant = "no error" if found.invariant == "exception" else found.invariant
+            verdict = replace(verdict, invariant=invariant, violation=found.violation, profile=attempt.profile, seed=attempt.seed)
             break
     told.send(verdict)
     os._exit(0)
@@ -141,6 +176,5 @@ def _seek(told: Connection, mutant: Mutant, seeds: int) -> None:
 
 def _run_honest(told: Connection, mutant: Mutant, seeds: int, number: int) -> None:
     """In a process of its own: one of the attempts, without the mutant."""
-    _, seed, scenario = next(islice(attempts(mutant, seeds), number - 1, None))
-    told.send(run(seed, scenario=scenario))
+    told.send(_try(mutant, next(islice(attempts(mutant, seeds), number - 1, None))))
     os._exit(0)
