@@ -104,6 +104,7 @@ MUTANTS = (
             ),
         ),
         profiles=("views", "network"),
+        scenario=Scenario(isolations=6, deaf_spells=6, loss=0.1, duration=12_000),
     ),
     Mutant(
         "new-view-picks-fresh-block",
