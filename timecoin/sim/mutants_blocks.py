@@ -146,7 +146,7 @@ MUTANTS = (
             ),
         ),
         profiles=("views", "liars"),
-        scenario=Scenario(isolations=8, duration=12_000),
+        scenario=Scenario(isolations=8, transfers=4, duration=14_000),
     ),
     Mutant(
         "timer-starts-on-own-view-change",
