@@ -62,3 +62,18 @@ def test_an_unexpected_error_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> 
     outcome = runs.run(1)
     assert outcome.invariant == "exception"
     assert "KeyError: 'planted' at " in (outcome.violation or "")
+
+
+def test_mutants_are_listed_and_hunted(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["sim", "mutants", "--list", "no-r1"]) == 0
+    assert capsys.readouterr().out.startswith("no-r1 ")
+    words = ["sim", "mutants", "no-r1", "--seeds", "1", "--jobs", "1"]
+    assert run([*words, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["ok"]
+    assert [(verdict["mutant"], verdict["invariant"]) for verdict in told["mutants"]] == [("no-r1", "R1")]
+    assert run([*words, "--markdown"]) == 0
+    assert capsys.readouterr().out.splitlines()[2].startswith("| no-r1 | R1: no PREPARE")
+    assert run(words) == 0
+    assert capsys.readouterr().out.endswith("1 of 1 mutants caught\n")
+    assert run(["sim", "mutants", "no-such-rule"]) == 2

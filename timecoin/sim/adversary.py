@@ -401,14 +401,14 @@ class Ambusher(Strategy):
         first = self.own(send)
         if not isinstance(first, Proposal):
             return (send,)
-        if target == self._victim(first):
+        if target == self._victim(first.height):
             return self._shown()
         return self.instead(first, self._against(first)) or (send,)
 
-    def _victim(self, first: Proposal) -> int:
+    def _victim(self, height: int) -> int:
         """Another one every time that it leads."""
         seats = len(self.node.replica.ledger.masternodes)
-        return (self.node.index + 1 + first.height // seats % (seats - 1)) % seats
+        return (self.node.index + 1 + height // seats % (seats - 1)) % seats
 
     def _against(self, first: Proposal) -> bytes | None:
         """A block against what is certified by its own vote only, so that nobody else has ACKed that."""
@@ -444,7 +444,7 @@ class Backstabber(Ambusher):
         if not isinstance(first, Proposal):
             return super().outgoing(send, target)
         self._proposed = first
-        return self.instead(first, self._against(first)) if target == self._victim(first) else ()
+        return self.instead(first, self._against(first)) if target == self._victim(first.height) else ()
 
     def act(self) -> None:
         if self._proposed is not None and self._proposed.height == self.node.replica.ledger.height + 1:

@@ -31,8 +31,15 @@ _AHEAD = 4  # a message for a view so far above is not looked at
 class Conduct:
     """What all correct nodes of a run do."""
 
-    def __init__(self, chain: Chain, clock: Clock, has_votes: Callable[[VoteKind, int, bytes], bool]) -> None:
-        """`has_votes`: whether a quorum voted for a transaction in an epoch."""
+    def __init__(
+        self,
+        chain: Chain,
+        clock: Clock,
+        has_votes: Callable[[VoteKind, int, bytes], bool],
+        is_faulty: Callable[[bytes], bool],
+    ) -> None:
+        """`has_votes`: whether a quorum voted for a transaction in an epoch; `is_faulty`: whether a key's node may lie."""
+        self._is_faulty = is_faulty
         self._has_votes = has_votes
         self._chain = chain
         self._clock = clock
@@ -86,17 +93,25 @@ class Conduct:
         soon = node.receive_ms + _JOBS * node.verify_ms[1] + 1.0
         known = dict(asked)
         self._clock.after(soon, lambda: self._expect(node, life, message, known))
-        if isinstance(message, NewView) and message.highest() is not None:
+        if isinstance(message, NewView) and (message.highest() is not None or self._is_plain(node, message)):
             self._clock.after(2 * soon, lambda: self._expect_prepare(node, life, message))
 
+    def _is_plain(self, node: SimNode, message: NewView) -> bool:
+        """Whether a node has no reason not to PREPARE a fresh block: its leader is correct, and nothing is ACKed here."""
+        leader = self._chain.sets[message.epoch][message.voter]
+        return not (node.clock_error or self._is_faulty(leader) or any(node.replica.core.fastpath.acked()))
+
     def _expect_prepare(self, node: SimNode, life: int, message: NewView) -> None:
-        """R3: a block that a certificate justifies is PREPAREd whatever was ACKed."""
+        """A fresh block is PREPAREd unless there is a reason not to, and one that a certificate justifies whatever was ACKed."""
         height = node.replica.core.height
         if not node.alive or not node.correct or node.life != life or node.replica.me is None or height._decided:
             return
+        if message.highest() is None and not self._is_plain(node, message):
+            return
         if (height.height, height.view) == (message.height, message.view) and ("PREPARE", height.view) not in height._signed:
             raise InvariantError(
-                "R3", f"node {node.index} does not PREPARE what is certified, height {message.height}, view {message.view}"
+                "R3" if message.highest() is not None else "views",
+                f"node {node.index} does not PREPARE the NEW-VIEW of height {message.height}, view {message.view}",
             )
 
     def _expect(self, node: SimNode, life: int, message: ViewChange | NewView, asked: Mapping[int, int]) -> None:

@@ -239,9 +239,10 @@ class Faults:
         self._deafen_to(rng.choice(_SPELLS), frozenset(targets), rng.uniform(200, 3_000))
 
     def _stall(self) -> None:
-        """For long nobody hears a proposal, while votes go on."""
+        """For long nobody hears a proposal, or a COMMIT, while votes go on."""
         everybody = frozenset(node.index for node in self._world.nodes)
-        self._deafen_to(frozenset({Kind.PROPOSAL, Kind.NEW_VIEW, *_CATCH_UP}), everybody, 30_000)
+        kinds = self._world.rng.choice(({Kind.PROPOSAL, Kind.NEW_VIEW}, {Kind.COMMIT}))
+        self._deafen_to(frozenset({*kinds, *_CATCH_UP}), everybody, 30_000)
 
     def _deafen_to(self, kinds: frozenset[Kind], targets: frozenset[int], duration: float) -> None:
         self._world.network.conditions.deaf = (kinds, targets)

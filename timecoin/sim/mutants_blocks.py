@@ -104,6 +104,7 @@ MUTANTS = (
             ),
         ),
         profiles=("views", "network"),
+        scenario=Scenario(isolations=6, deaf_spells=6, loss=0.1, duration=12_000),
     ),
     Mutant(
         "new-view-picks-fresh-block",
@@ -145,7 +146,7 @@ MUTANTS = (
             ),
         ),
         profiles=("views", "liars"),
-        scenario=Scenario(isolations=8, duration=12_000),
+        scenario=Scenario(isolations=8, transfers=4, duration=14_000),
     ),
     Mutant(
         "timer-starts-on-own-view-change",

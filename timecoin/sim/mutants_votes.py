@@ -104,7 +104,7 @@ MUTANTS = (
             ),
         ),
         profiles=("contested", "liars", "views"),
-        scenario=Scenario(liars=("ambusher+quitter",), contested=40, crossed=4, isolations=8, duration=12_000),
+        scenario=Scenario(liars=("ambusher",), contested=80, crossed=4, delay=5.0, stalls=1),
     ),
     Mutant(
         "no-epoch-clause",
@@ -128,7 +128,9 @@ MUTANTS = (
         "R2 holds after a restart",
         (Edit(f"{_HEIGHT}.restore", "if signed and message.digest in bodies:", "if False:"),),
         profiles=("crashes", "contested"),
-        scenario=Scenario(liars=("backstabber",), contested=40, crossed=4, power_cuts=40, isolations=3),
+        scenario=Scenario(
+            liars=("backstabber",), contested=40, crossed=4, power_cuts=20, restarts_of_all=6, isolations=8, duration=12_000
+        ),
     ),
     Mutant(
         "prepare-without-durable-body",
@@ -156,7 +158,7 @@ MUTANTS = (
             ),
         ),
         profiles=("contested", "liars"),
-        scenario=Scenario(liars=("ambusher",), contested=40, crossed=4),
+        scenario=Scenario(liars=("ambusher",), contested=80, crossed=4, delay=5.0),
     ),
     Mutant(
         "closing-waits-for-void",
@@ -169,7 +171,7 @@ MUTANTS = (
             ),
         ),
         profiles=("epochs", "contested"),
-        scenario=Scenario(liars=("ambusher",), contested=40, crossed=4),
+        scenario=Scenario(liars=("ambusher",), contested=80, crossed=4, delay=5.0),
     ),
     Mutant(
         "one-round-finality",

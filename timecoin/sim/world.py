@@ -73,7 +73,7 @@ class World:
         self.neighbours = self._connect()
         self._faults = Faults(self, scenario)
         self._equivocations = Equivocations(self.chain, self.clock, self._is_faulty)
-        self._conduct = Conduct(self.chain, self.clock, self.traffic.has_votes)
+        self._conduct = Conduct(self.chain, self.clock, self.traffic.has_votes, self._is_faulty)
         self._joining = self._operators[scenario.masternodes :]
         self._calm = False
         self._calm_heights: dict[int, int] = {}  # open when the calm began -> the highest view of a correct node
