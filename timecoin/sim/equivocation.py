@@ -76,6 +76,9 @@ class Equivocations:
         if message.epoch != replica.ledger.epoch or not self._is_sound(node, message):
             return False
         if isinstance(message, VoteBatch):
+            first, nominal = self._chain.starts[message.epoch], self._chain.nominal_last(message.epoch)
+            if not first <= message.header.decided < nominal - 1:
+                return False  # of a height at which nobody votes: it is no vote
             return any(txid in replica.pool for txid in split(message.locks + message.acks, 32))
         height = replica.core.height
         return message.height == height.height and message.view <= height.view + _VIEWS
