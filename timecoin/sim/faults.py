@@ -84,6 +84,8 @@ class Faults:
                 self._plan_backup(node, duration, declare=declare)
         for node in lost:
             self._at(self._world.rng.uniform(0, duration), lambda node=node: self._lose(node))  # type: ignore[misc]
+        if s.undecided:
+            self._deafen_to(frozenset({Kind.COMMIT, *_CATCH_UP}), frozenset(node.index for node in self._world.nodes), duration)
         if s.clock_error:
             self._world.rng.choice(self._world.nodes).clock_error = s.clock_error
 

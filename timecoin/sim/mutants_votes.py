@@ -103,8 +103,7 @@ MUTANTS = (
                 f"    {_R1_OF_REPLICA.replace('            return', '        return')}    if not view.justified:\n",
             ),
         ),
-        profiles=("contested", "liars", "views"),
-        scenario=Scenario(liars=("ambusher",), contested=80, crossed=4, delay=5.0, stalls=1),
+        scenario=Scenario(liars=("ambusher",), contested=80, crossed=4, delay=5.0, undecided=True, duration=2_500),
     ),
     Mutant(
         "no-epoch-clause",

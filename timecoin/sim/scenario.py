@@ -43,6 +43,7 @@ class Scenario:
     flaps: int = 0  # partitions that come and go quickly
     one_way: int = 0  # links of which one direction is cut for a while
     isolations: int = 0  # times in which one node alone may see a block decided, and is then cut off
+    undecided: bool = False  # nobody hears COMMITs
     stalls: int = 0  # times from which on nobody hears proposals, or COMMITs, any more
     deaf_spells: int = 0  # times in which some kinds of message do not reach some nodes
     # nodes
