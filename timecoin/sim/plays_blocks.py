@@ -19,10 +19,10 @@ from timecoin.ledger.transactions import Transaction
 from timecoin.replica.effects import Equivocated, Event, Send
 from timecoin.replica.payloads import encode_blocks, encode_status
 from timecoin.replica.wire import Kind
-from timecoin.sim.adversary import decoded
 from timecoin.sim.invariants import InvariantError, votes_needed
 from timecoin.sim.node import SimNode
 from timecoin.sim.stage import Carried, Rule, Stage, between, mentions
+from timecoin.sim.strategy import decoded
 
 _SOON_MS = 200.0  # for what a node must do as soon as it hears the reason
 

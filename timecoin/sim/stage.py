@@ -21,12 +21,12 @@ from timecoin.ledger.transactions import Transaction, split
 from timecoin.replica.effects import Send
 from timecoin.replica.journal import kind_of
 from timecoin.replica.wire import Kind
-from timecoin.sim.adversary import decoded
 from timecoin.sim.clients import Coin
 from timecoin.sim.invariants import InvariantError
 from timecoin.sim.network import LATENCIES, Network
 from timecoin.sim.node import WALL, SimNode
 from timecoin.sim.scenario import Scenario
+from timecoin.sim.strategy import decoded
 from timecoin.sim.traffic import PBFT, SIGNED
 from timecoin.sim.world import World
 

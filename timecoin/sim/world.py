@@ -25,7 +25,7 @@ from timecoin.replica.effects import Accepted, Equivocated, Event, Final, Reject
 from timecoin.replica.tables import height_key
 from timecoin.replica.wire import Kind
 from timecoin.sim import durability
-from timecoin.sim.adversary import STRATEGIES, Plot, Strategy, let_in, said_instead
+from timecoin.sim.adversary import STRATEGIES
 from timecoin.sim.bounds import check_memory, limits
 from timecoin.sim.clients import COLLATERAL, LOOPBACK, Clients, Planned
 from timecoin.sim.conduct import Conduct
@@ -35,6 +35,7 @@ from timecoin.sim.invariants import Chain, InvariantError
 from timecoin.sim.network import LATENCIES, Clock, Network, full_mesh, random_graph
 from timecoin.sim.node import WALL, SimNode, Verifier
 from timecoin.sim.scenario import Scenario
+from timecoin.sim.strategy import Plot, Strategy, let_in, said_instead
 from timecoin.sim.traffic import SIGNED, SignedTraffic
 
 _CALM_LIMIT_MS = 240_000
