@@ -27,7 +27,6 @@ def _send_twice(self: Replica, draft: Draft) -> None:
         self.out.send(Kind.PREPARE, other.encode())
 
 
-Replica._send_draft = _send_twice  # type: ignore[method-assign]
-
 if __name__ == "__main__":
+    Replica._send_draft = _send_twice  # type: ignore[method-assign]
     sys.exit(run(sys.argv[1:]))

@@ -16,7 +16,6 @@ from timecoin.consensus.messages import Message, PhaseVote, Proposal, VoteBatch,
 from timecoin.keys import Keypair
 from timecoin.ledger.blocks import Accusation, Block
 from timecoin.ledger.genesis import Genesis, GenesisMasternode
-from timecoin.ledger.pool import TransactionPool
 from timecoin.ledger.registry import pack_address
 from timecoin.ledger.state import Ledger
 from timecoin.ledger.transactions import Output, Transaction, outpoint
@@ -355,7 +354,7 @@ def fetched(node: Node, pages: Sequence[tuple[bytes, bytes]]) -> None:
 
 def small_pool(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     """Pools made from here on hold so many transactions."""
-    monkeypatch.setattr(TransactionPool.__init__, "__defaults__", (count, params.MAX_PENDING_BYTES))
+    monkeypatch.setattr(params, "MAX_PENDING", count)
 
 
 def connect(nodes: Sequence[Node]) -> None:

@@ -18,7 +18,7 @@ from timecoin.consensus.pbft import Height
 from timecoin.consensus.quorum import Quorum
 from timecoin.replica.signatures import worker_processes
 from timecoin.sim.invariants import InvariantError
-from timecoin.sim.mutants import by_name
+from timecoin.sim.mutants import MUTANTS
 from timecoin.sim.twinnodes import KEYS, NAMES, PAYMENTS, VOTERS, Node, Pace, play_round
 from timecoin.sim.twins import Explorer, Layer, State
 from timecoin.sim.twinscenarios import Round, divisions, read_scenario, write_scenario
@@ -135,6 +135,7 @@ def test_a_planted_bug_is_found_and_its_scenario_replays(bug: str, monkeypatch: 
 
 
 # A planted bug, what of `Height` it changes, and how it comes to light.
+BY_NAME = {mutant.name: mutant for mutant in MUTANTS}
 FINE = {
     # A alone sees B's block committed; then the others go on without it.
     "view-change-omits-certificate": ("_move_to", "0:ABCd-D,ABCd-D,AB-C-Dd,AC-B-D-d,A-B-C-D-d!,A-BCD-d", "agreement: height 1"),
@@ -150,14 +151,14 @@ def test_a_planted_bug_breaks_its_fine_scenario(bug: str, monkeypatch: pytest.Mo
     changed, scenario, what = FINE[bug]
     replay(scenario, lambda _: None)
     monkeypatch.setattr(Height, changed, getattr(Height, changed))  # so that it is put back
-    by_name(bug).plant()
+    BY_NAME[bug].plant()
     with pytest.raises(InvariantError, match=what):
         replay(scenario, lambda _: None)
 
 
 def test_drawn_scenarios_find_a_planted_bug(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Height, "_enter", Height._enter)
-    by_name("r2-forgets-on-view-change").plant()
+    BY_NAME["r2-forgets-on-view-change"].plant()
     found = next(violation for violation in sample_many(1, 100, jobs=1) if violation is not None)
     assert found.what.startswith("claim: ")
     with pytest.raises(InvariantError, match="claim: "):
