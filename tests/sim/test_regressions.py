@@ -36,6 +36,36 @@ RUNS = {
             crashes=1, power_cuts=5, restarts_of_all=1, liars=("contrarian+spiteful", "omitter"),
         ),
     ),
+    "a node that was slow a moment ago had a backlog of signatures, and was expected to join a view at once": (
+        869,
+        Scenario(
+            masternodes=7, duration=11089, transfers=5, contested=3, crossed=1, loss=0.3, one_way=1, isolations=1,
+            deaf_spells=6, power_cuts=2, slow_nodes=1, clock_error=120000, liars=('backstabber', 'ambusher'),
+        ),
+    ),
+    "a vote batch that claims a height at which nobody votes was expected to be evidence, and is no vote": (
+        209,
+        Scenario(
+            masternodes=9, full_nodes=1, rounds=2, duration=4925, epoch_length=2, block_txs=4, transfers=45, contested=4,
+            crossed=1,
+            leaves=1, isolations=1, deaf_spells=3, crashes=1, power_cuts=6, restarts_of_all=1,
+            liars=("usurper", "contrarian+spiteful"),
+        ),
+    ),
+    "a certificate came while the leader of a new view built a fresh block, and its NEW-VIEW contradicted itself": (
+        68,
+        Scenario(
+            masternodes=7, full_nodes=1, rounds=2, duration=3065, epoch_length=2, transfers=33, contested=1, leaves=1, loss=0.3,
+            duplicate=0.1, delay=800.0, one_way=4, slow_nodes=1, clock_error=3000,
+        ),
+    ),
+    "a contradiction that was found in the step that closed an epoch was laid to a voter of the next one": (
+        1178,
+        Scenario(
+            masternodes=4, rounds=2, duration=3549, epoch_length=3, transfers=5, contested=6, deaf_spells=3, crashes=2,
+            power_cuts=7, restarts_of_all=1, liars=("flooder",),
+        ),
+    ),
 }  # fmt: skip
 OWN = {"certificates", "claim", None}  # what two liars among four may break
 

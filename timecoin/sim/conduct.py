@@ -118,6 +118,9 @@ class Conduct:
         """`asked`: the views that voters ask for, as the node knows since a while."""
         if not node.alive or not node.correct or node.life != life:
             return
+        if len(node.replica.out.urgent):  # it was slow a moment ago, and has a backlog of signatures
+            self._clock.after(node.verify_ms[1] + 1.0, lambda: self._expect(node, life, message, asked))
+            return
         height, ledger = node.replica.core.height, node.replica.ledger
         if height.height != message.height or ledger.height >= message.height or height._decided:
             return
