@@ -51,7 +51,8 @@ from timecoin.replica.wire import Kind
 _SEEN_MS = 5000  # the same message from several peers is looked at once in that time
 _MOST_RELAYED = 1000  # messages a second of all voters that are passed on, shared evenly,
 _LEAST_RELAYED = 20  # and of each one at least; what is not passed on is asked for (votes) or repeated (PBFT)
-_PBFT = (Kind.PROPOSAL, Kind.PREPARE, Kind.COMMIT, Kind.VIEW_CHANGE, Kind.NEW_VIEW)
+_PBFT = frozenset({Kind.PROPOSAL, Kind.PREPARE, Kind.COMMIT, Kind.VIEW_CHANGE, Kind.NEW_VIEW})
+_FLOODED = _PBFT | {Kind.VOTE_BATCH, Kind.VOTE_CERTIFICATE, Kind.EVIDENCE}  # most copies of these are known already
 
 Signer = Callable[[bytes], bytes]
 
@@ -103,6 +104,20 @@ class Replica:
         self.admission = Admission(self.ledger, self.pool, self.core, self.out)
         self.gossip = Gossip(self.core, self.admission, self.out)
         self._operators = journal.operators_of(self.ledger.masternodes)
+        self._handlers: Mapping[Kind, Callable[[int, bytes], None]] = {
+            Kind.TRANSACTIONS: self._receive_transactions,
+            Kind.VOTE_BATCH: self._receive_batch,
+            Kind.VOTE_CERTIFICATE: self._receive_certificate,
+            Kind.STATUS: self._receive_status,
+            Kind.GET_BLOCKS: self._receive_get_blocks,
+            Kind.BLOCKS: self._receive_blocks,
+            Kind.GET_TRANSACTIONS: self._receive_get_transactions,
+            Kind.HAVE_VOTES: self._receive_have,
+            Kind.GET_VOTES: self._receive_get_votes,
+            Kind.GET_BODY: self._receive_get_body,
+            Kind.BODY: self._receive_body,
+            Kind.EVIDENCE: self.misconduct.receive,
+        }
         self._seen: OrderedDict[bytes, int] = OrderedDict()
         self._vote_keys = journal.VoteKeys()
         self._relaying = 0  # the second that `_relayed` counts
@@ -198,24 +213,12 @@ class Replica:
         """A message from a peer, within the limits of its kind. Raises DecodeError or ProtocolError when it is at fault."""
         if peer not in self.gossip.peers:
             return
+        if kind in _FLOODED and not self._is_new(kind, payload):
+            return  # nothing has changed, so there is nothing to carry out either
         if kind in _PBFT:
             self._receive_pbft(peer, kind, payload)
         else:
-            handlers: Mapping[Kind, Callable[[int, bytes], None]] = {
-                Kind.TRANSACTIONS: self._receive_transactions,
-                Kind.VOTE_BATCH: self._receive_batch,
-                Kind.VOTE_CERTIFICATE: self._receive_certificate,
-                Kind.STATUS: self._receive_status,
-                Kind.GET_BLOCKS: self._receive_get_blocks,
-                Kind.BLOCKS: self._receive_blocks,
-                Kind.GET_TRANSACTIONS: self._receive_get_transactions,
-                Kind.HAVE_VOTES: self._receive_have,
-                Kind.GET_VOTES: self._receive_get_votes,
-                Kind.GET_BODY: self._receive_get_body,
-                Kind.BODY: self._receive_body,
-                Kind.EVIDENCE: self._receive_evidence,
-            }
-            handlers[kind](peer, payload)
+            self._handlers[kind](peer, payload)
         self._pump()
 
     def _is_new(self, kind: Kind, payload: bytes) -> bool:
@@ -236,8 +239,6 @@ class Replica:
         self.admission.offer(self.admission.decode(payload), peer, self.now)
 
     def _receive_batch(self, peer: int, payload: bytes) -> None:
-        if not self._is_new(Kind.VOTE_BATCH, payload):
-            return
         batch = VoteBatch.decode(payload)
         if batch.epoch == self.ledger.epoch:
             self._inspect(batch, peer)
@@ -246,8 +247,6 @@ class Replica:
             self._too_early(Kind.VOTE_BATCH, payload)
 
     def _receive_pbft(self, peer: int, kind: Kind, payload: bytes) -> None:
-        if not self._is_new(kind, payload):
-            return
         message = journal.decode_pbft(kind, payload)
         if message.height <= self.ledger.height:
             status = payloads.encode_status(self.ledger.height, self.ledger.tip)
@@ -349,8 +348,6 @@ class Replica:
             self.out.write(tables.BATCHES, journal.batch_key(batch), payload)
 
     def _receive_certificate(self, peer: int, payload: bytes) -> None:
-        if not self._is_new(Kind.VOTE_CERTIFICATE, payload):
-            return
         certificate = VoteCertificate.decode(payload)
         epoch = self.ledger.epoch
         if certificate.proofs[0].header.epoch > epoch:
@@ -419,10 +416,6 @@ class Replica:
         if not body_matches(digest, payload):
             raise ProtocolError("a BODY that is not the one of its hash")
         self.core.step(Body(digest, payload), self.now)
-
-    def _receive_evidence(self, peer: int, payload: bytes) -> None:
-        if self._is_new(Kind.EVIDENCE, payload):
-            self.misconduct.receive(peer, payload)
 
     # --- consensus
 
